@@ -1,0 +1,302 @@
+// inazuma serve DIR...: load models, serve them, drain on a signal.
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <fstream>
+#include <thread>
+
+#include "base/log.h"
+#include "base/version.h"
+#include "cli/command_line.h"
+#include "frontends/app.h"
+#include "frontends/transport/http_server.h"
+
+namespace inazuma::cli {
+
+namespace {
+
+struct ServeFlags {
+  ModelFlags model;
+  std::vector<std::string> paths;
+  std::vector<std::string> served_names;
+  std::string host = "127.0.0.1";
+  int port = 8000;
+  int metrics_port = 0;
+  int http_threads = 2;
+  size_t max_body = 2 << 20;
+  int header_timeout = 10, body_timeout = 10, keep_alive = 75;
+  EngineOptions engine;
+  int max_client_batch = 32;
+  bool strict = false;
+  bool auto_truncate = true;
+  int default_timeout_ms = 0;
+  int stall_timeout = 30;
+  std::vector<std::string> api_keys;
+  std::string api_key_file;
+  bool metrics_auth = false;
+  bool no_http_metrics = false;
+  bool no_ui = false;
+  GuardOptions guard;
+  std::string log_format = "text", log_level = "info", log_file;
+  bool no_access_log = false;
+  double drain_delay = -1;
+  int exit_timeout = 30;
+};
+
+log::Level level_of(const std::string& name) {
+  if (name == "error") return log::Level::error;
+  if (name == "warn") return log::Level::warn;
+  if (name == "debug") return log::Level::debug;
+  if (name == "trace") return log::Level::trace;
+  return log::Level::info;
+}
+
+bool is_loopback(const std::string& host) { return host == "localhost" || host == "::1" || host.starts_with("127."); }
+
+std::vector<std::string> read_keys(const ServeFlags& flags) {
+  std::vector<std::string> keys = flags.api_keys;
+  if (flags.api_key_file.empty()) return keys;
+  std::ifstream file(flags.api_key_file);
+  if (!file) throw fail(StatusCode::invalid, "--api-key-file {} cannot be read", quoted(flags.api_key_file));
+  for (std::string line; std::getline(file, line);) {
+    while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
+    if (!line.empty()) keys.push_back(line);
+  }
+  if (keys.empty()) throw fail(StatusCode::invalid, "--api-key-file {} holds no key", quoted(flags.api_key_file));
+  return keys;
+}
+
+std::string id_of(const NamedPath& named) {
+  if (!named.id.empty()) return named.id;
+  const std::filesystem::path path = std::filesystem::absolute(named.path).lexically_normal();
+  return (path.has_filename() ? path : path.parent_path()).filename().string();
+}
+
+AppOptions app_options(const ServeFlags& flags) {
+  AppOptions out;
+  out.guard = flags.guard;
+  out.guard.api_keys = read_keys(flags);
+  out.guard.loopback_only = is_loopback(flags.host);
+  out.limits.max_client_batch = flags.max_client_batch;
+  out.limits.strict = flags.strict;
+  out.ui = !flags.no_ui;
+  out.metrics_on_http = !flags.no_http_metrics;
+  out.metrics_auth = flags.metrics_auth;
+  out.auto_truncate = flags.auto_truncate;
+  return out;
+}
+
+HttpServerOptions server_options(const ServeFlags& flags) {
+  HttpServerOptions out;
+  out.host = flags.host;
+  out.port = static_cast<uint16_t>(flags.port);
+  out.threads = flags.http_threads;
+  out.max_body = flags.max_body;
+  out.header_timeout = std::chrono::seconds(flags.header_timeout);
+  out.body_timeout = std::chrono::seconds(flags.body_timeout);
+  out.keep_alive_timeout = std::chrono::seconds(flags.keep_alive);
+  out.access_log = !flags.no_access_log;
+  return out;
+}
+
+// Loads one after another, in the order named; the first failure ends the start.
+Status load_models(Core& core, const ServeFlags& flags, const std::vector<NamedPath>& paths) {
+  for (const NamedPath& named : paths) {
+    const std::string id = id_of(named);
+    BackendOptions options = flags.model.options();
+    options.id = id;
+    options.engine = flags.engine;
+    options.auto_truncate = flags.auto_truncate;
+    ProgressBar bar(fmt::format("Loading {}", id), !flags.model.quiet && !flags.model.no_progress);
+    options.progress = bar.callback();
+    Result<std::shared_ptr<Backend>> backend = load_backend(named.path, options);
+    bar.finish();
+    if (!backend.ok()) {
+      core.repository().set_failed(id, backend.status().message());
+      return backend.status();
+    }
+    for (const std::string& warning : (*backend)->info().warnings) log::warn(warning, {{"model", id}});
+    core.repository().set_ready(id, std::move(*backend));
+  }
+  return Status();
+}
+
+void print_banner(const Core& core, const RepositorySnapshot& snapshot, const HttpServer& server, const ServeFlags& flags, double seconds) {
+  if (flags.model.quiet) return;
+  (void)core;
+  fmt::print(stderr, "inazuma {} {}\n{:<24} {:<22} {:<10} {:>9} {:>7}\n", kVersion, kCommit, "Model", "Task", "Dtype", "Memory", "Load s");
+  for (const ServedModel& model : snapshot.models) {
+    const BackendInfo& info = model.backend->info();
+    fmt::print(stderr, "{:<24} {:<22} {:<10} {:>6.1f} MB {:>7.2f}\n", info.id, name(info.model.task), name(info.model.stored_dtype), static_cast<double>(info.model.weight_bytes) / 1e6, info.load_seconds);
+  }
+  fmt::print(stderr, "Device {}\nListening on http://{}:{} (page: /, API: /docs)\nReady in {:.1f} s\n", snapshot.models.front().backend->info().device, flags.host, server.port(), seconds);
+}
+
+// Waits for SIGTERM or SIGINT; SIGHUP reopens the log file. A second signal ends the process at once.
+class Signals {
+ public:
+  explicit Signals(const log::Options& log_options) : stop_(io_, SIGTERM, SIGINT), hangup_(io_, SIGHUP), log_options_(log_options) {
+    signal(SIGPIPE, SIG_IGN);
+    stop_.async_wait([this](boost::system::error_code error, int) {
+      if (error) return;
+      stopped_ = true;
+      stop_.async_wait([](boost::system::error_code again, int) {
+        if (!again) _exit(kFailed);
+      });
+    });
+    wait_hangup();
+    thread_ = std::thread([this] { io_.run(); });
+  }
+  ~Signals() {
+    io_.stop();
+    thread_.join();
+  }
+  void wait() const {
+    while (!stopped_) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  bool stopped() const { return stopped_; }
+
+ private:
+  void wait_hangup() {
+    hangup_.async_wait([this](boost::system::error_code error, int) {
+      if (error) return;
+      if (!log::configure(log_options_)) log::error("cannot reopen the log file", {{"file", log_options_.file}});
+      wait_hangup();
+    });
+  }
+  boost::asio::io_context io_;
+  boost::asio::signal_set stop_;
+  boost::asio::signal_set hangup_;
+  log::Options log_options_;
+  std::atomic<bool> stopped_ = false;
+  std::thread thread_;
+};
+
+// Readiness false at once; balancers get `delay` to notice; then no new connections, and accepted work is finished.
+int drain(Core& core, HttpServer& server, const ServeFlags& flags) {
+  const Clock::time_point until = Clock::now() + std::chrono::seconds(flags.exit_timeout);
+  const double delay = flags.drain_delay >= 0 ? flags.drain_delay : (isatty(STDIN_FILENO) == 1 || is_loopback(flags.host) ? 0.0 : 5.0);
+  log::info("draining", {{"inflight", core.inflight()}, {"delay_s", delay}});
+  core.start_draining();
+  std::this_thread::sleep_for(std::chrono::duration<double>(delay));
+  server.stop_accepting();
+  const bool answered = server.wait_idle(until);
+  const bool done = core.drain(until) && answered;
+  if (!done) log::error("work was left when the exit timeout ended", {{"inflight", core.inflight()}});
+  return done ? kOk : kFailed;
+}
+
+// Connections stop first, then models go: what they still say to their requests must find the connections' memory in place.
+void end(Core& core, HttpServer& server, HttpServer& metrics_server) {
+  server.stop();
+  metrics_server.stop();
+  core.repository().clear();
+}
+
+int serve(const ServeFlags& flags) {
+  const Clock::time_point begin = Clock::now();
+  const log::Options log_options{.level = flags.model.quiet ? log::Level::error : level_of(flags.log_level), .json = flags.log_format == "json", .file = flags.log_file};
+  if (!log::configure(log_options)) return complain(Status(StatusCode::invalid, fmt::format("--log-file {} cannot be opened", quoted(flags.log_file))), kUsage);
+  if (flags.paths.empty()) return complain(Status(StatusCode::invalid, "name at least one model directory: inazuma serve DIR..."), kUsage);
+  std::vector<NamedPath> paths;
+  std::vector<std::string> ids;
+  for (size_t i = 0; i < flags.paths.size(); ++i) {
+    paths.push_back(parse_named_path(flags.paths[i]));
+    if (i < flags.served_names.size()) paths.back().id = flags.served_names[i];
+    ids.push_back(id_of(paths.back()));
+  }
+
+  Core core({.stall_timeout = std::chrono::seconds(flags.stall_timeout),
+             .default_deadline = flags.default_timeout_ms > 0 ? Clock::duration(std::chrono::milliseconds(flags.default_timeout_ms)) : Clock::duration::max()});
+  if (const Status announced = core.repository().announce(ids); !announced.ok()) return complain(announced, kUsage);
+  App app(core, app_options(flags));
+  const Signals signals(log_options);
+  HttpServer server(server_options(flags), [&](const auto& exchange) { app.handle(exchange); }, core.metrics(),
+                    [&](const HttpRequest& request) { return cors_headers(app.guard(), request); });
+  if (const Status started = server.start(); !started.ok()) return complain(started, started.code() == StatusCode::invalid ? kUsage : kPort);
+  HttpServerOptions metrics_options = server_options(flags);
+  metrics_options.port = static_cast<uint16_t>(flags.metrics_port);
+  metrics_options.threads = 1;
+  HttpServer metrics_server(metrics_options, [&](const auto& exchange) { app.handle_metrics(exchange); }, core.metrics());
+  if (flags.metrics_port > 0)
+    if (const Status started = metrics_server.start(); !started.ok()) return complain(started, kPort);
+  if (!is_loopback(flags.host) && app.guard().api_keys.empty()) log::warn("anyone who reaches this port can use the server: set --api-key", {{"host", flags.host}});
+
+  if (const Status loaded = load_models(core, flags, paths); !loaded.ok()) {
+    end(core, server, metrics_server);
+    return complain(loaded, exit_code(loaded));
+  }
+  print_banner(core, *core.repository().snapshot(), server, flags, std::chrono::duration<double>(Clock::now() - begin).count());
+  signals.wait();
+  const int code = drain(core, server, flags);
+  end(core, server, metrics_server);
+  log::info("stopped", {{"code", code}});
+  return code;
+}
+
+void add_limits(CLI::App& app, ServeFlags& f) {
+  const auto group = app.add_option_group("Limits");
+  group->add_option("--max-body-size,--payload-limit", f.max_body, "Largest request body, bytes (also after inflating)")->envname("INAZUMA_MAX_BODY_SIZE")->check(CLI::Range(1024, 1 << 30))->capture_default_str();
+  group->add_option("--max-client-batch-size", f.max_client_batch, "Most inputs in one request")->envname("INAZUMA_MAX_CLIENT_BATCH_SIZE")->check(CLI::Range(1, 1 << 16))->capture_default_str();
+  group->add_option("--max-queue-size,--max-concurrent-requests", f.engine.max_queue, "Rows a model lets wait; more are answered 429")->envname("INAZUMA_MAX_QUEUE_SIZE")->check(CLI::Range(1, 1 << 20))->capture_default_str();
+  group->add_option("--max-batch-tokens", f.engine.max_batch_tokens, "Tokens of one step; 0 = chosen")->envname("INAZUMA_MAX_BATCH_TOKENS")->check(CLI::Range(0, 1 << 20))->capture_default_str();
+  group->add_option("--max-batch-requests", f.engine.max_sequences, "Rows worked on at once; 0 = chosen")->envname("INAZUMA_MAX_BATCH_REQUESTS")->check(CLI::Range(0, 1 << 16))->capture_default_str();
+  group->add_option("--max-context", f.engine.max_context, "Most ids of prompt and answer together; 0 = the model's")->envname("INAZUMA_MAX_CONTEXT")->check(CLI::Range(0, 1 << 20))->capture_default_str();
+  group->add_option("--kv-tokens", f.engine.kv_tokens, "Size of the key-value pool in tokens; 0 = chosen")->envname("INAZUMA_KV_TOKENS")->capture_default_str();
+  group->add_option("--auto-truncate", f.auto_truncate, "Whether over-long texts are cut when a request does not say")->envname("INAZUMA_AUTO_TRUNCATE")->capture_default_str();
+  group->add_flag("--strict-parameters", f.strict, "Unknown parameters are errors, not warnings")->envname("INAZUMA_STRICT_PARAMETERS");
+  group->add_option("--request-timeout-ms", f.default_timeout_ms, "Deadline of requests that bring none; 0 = none")->envname("INAZUMA_REQUEST_TIMEOUT_MS")->check(CLI::Range(0, 86'400'000))->capture_default_str();
+  group->add_option("--header-timeout", f.header_timeout, "Seconds for a request's headers")->envname("INAZUMA_HEADER_TIMEOUT")->check(CLI::Range(1, 3600))->capture_default_str();
+  group->add_option("--body-timeout", f.body_timeout, "Seconds between two pieces of a body")->envname("INAZUMA_BODY_TIMEOUT")->check(CLI::Range(1, 3600))->capture_default_str();
+  group->add_option("--keep-alive-timeout", f.keep_alive, "Seconds an idle connection is kept")->envname("INAZUMA_KEEP_ALIVE_TIMEOUT")->check(CLI::Range(1, 86400))->capture_default_str();
+}
+
+void add_security(CLI::App& app, ServeFlags& f) {
+  const auto group = app.add_option_group("Access");
+  group->add_option("--api-key", f.api_keys, "Key that clients must send (repeatable)")->envname("INAZUMA_API_KEY");
+  group->add_option("--api-key-file", f.api_key_file, "File with one key per line")->envname("INAZUMA_API_KEY_FILE");
+  group->add_flag("--metrics-auth", f.metrics_auth, "/metrics needs a key too")->envname("INAZUMA_METRICS_AUTH");
+  group->add_option("--allowed-host", f.guard.allowed_hosts, "Host name to answer to besides loopback names (repeatable)")->envname("INAZUMA_ALLOWED_HOST");
+  group->add_option("--cors-allow-origin", f.guard.cors_origins, "Origin whose pages may call (repeatable, * for any)")->envname("INAZUMA_CORS_ALLOW_ORIGIN");
+  group->add_option("--cors-allow-header", f.guard.cors_headers, "Header those pages may send (repeatable)")->envname("INAZUMA_CORS_ALLOW_HEADER");
+  group->add_flag("--cors-allow-credentials", f.guard.cors_credentials, "Those pages may send credentials")->envname("INAZUMA_CORS_ALLOW_CREDENTIALS");
+}
+
+void add_operation(CLI::App& app, ServeFlags& f) {
+  const auto group = app.add_option_group("Operation");
+  group->add_option("--log-format", f.log_format, "text or json")->envname("INAZUMA_LOG_FORMAT")->check(CLI::IsMember({"text", "json"}))->capture_default_str();
+  group->add_option("--log-level", f.log_level, "error, warn, info, debug, trace")->envname("INAZUMA_LOG_LEVEL")->check(CLI::IsMember({"error", "warn", "info", "debug", "trace"}))->capture_default_str();
+  group->add_option("--log-file", f.log_file, "Log there instead of stderr; reopened on SIGHUP")->envname("INAZUMA_LOG_FILE");
+  group->add_flag("--no-access-log", f.no_access_log, "No line per request")->envname("INAZUMA_NO_ACCESS_LOG");
+  group->add_flag("--no-http-metrics", f.no_http_metrics, "No /metrics on the main port")->envname("INAZUMA_NO_HTTP_METRICS");
+  group->add_flag("--no-ui", f.no_ui, "No web pages")->envname("INAZUMA_NO_UI");
+  group->add_option("--stall-timeout", f.stall_timeout, "Seconds without a sign of life that make a model not ready")->envname("INAZUMA_STALL_TIMEOUT")->check(CLI::Range(1, 86400))->capture_default_str();
+  group->add_option("--drain-delay", f.drain_delay, "Seconds between unready and closed on SIGTERM; -1 = 0 on loopback, else 5")->envname("INAZUMA_DRAIN_DELAY")->check(CLI::Range(-1.0, 3600.0))->capture_default_str();
+  group->add_option("--exit-timeout-secs", f.exit_timeout, "Seconds to finish accepted work")->envname("INAZUMA_EXIT_TIMEOUT_SECS")->check(CLI::Range(0, 86400))->capture_default_str();
+}
+
+}  // namespace
+
+Run add_serve(CLI::App& app) {
+  auto flags = std::make_shared<ServeFlags>();
+  CLI::App* command = app.add_subcommand("serve", "Serve one or more model directories over HTTP");
+  command->add_option("DIR", flags->paths, "Model directories; NAME=DIR gives another name. The first is the default model");
+  command->add_option("--model-id", flags->paths, "The same, as other servers call it");
+  command->footer("Each flag has an environment form (INAZUMA_PORT for --port); --help-all shows them with ranges.");
+  command->add_option("--served-model-name", flags->served_names, "Name of the directory at the same place (repeatable)")->envname("INAZUMA_SERVED_MODEL_NAME");
+  command->add_option("--host,--hostname", flags->host, "Address to listen on")->envname("INAZUMA_HOST")->capture_default_str();
+  command->add_option("-p,--port,--http-port", flags->port, "Port to listen on; 0 = any free one")->envname("INAZUMA_PORT")->check(CLI::Range(0, 65535))->capture_default_str();
+  command->add_option("--metrics-port,--prometheus-port", flags->metrics_port, "A second port with /metrics and health only; 0 = none")->envname("INAZUMA_METRICS_PORT")->check(CLI::Range(0, 65535))->capture_default_str();
+  command->add_option("--http-threads", flags->http_threads, "Threads for connections and tokenization")->envname("INAZUMA_HTTP_THREADS")->check(CLI::Range(1, 256))->capture_default_str();
+  flags->model.add_to(*command);
+  add_limits(*command, *flags);
+  add_security(*command, *flags);
+  add_operation(*command, *flags);
+  return [flags] { return serve(*flags); };
+}
+
+}  // namespace inazuma::cli

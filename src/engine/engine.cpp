@@ -1,0 +1,444 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <future>
+#include <limits>
+#include <mutex>
+#include <thread>
+
+#include "base/log.h"
+#include "engine/limits.h"
+#include "engine/runner.h"
+#include "engine/sampler.h"
+#include "engine/scheduler.h"
+
+namespace inazuma {
+
+namespace {
+
+using Row = std::unique_ptr<Sequence>;
+
+/// On the CPU the largest plan costs seconds to compute and proves little, as memory there is virtual: a small one
+/// pages the weights in, and a step that runs short fails alone.
+constexpr int kCpuWarmUpTokens = 16;
+
+/// How long an idle engine sleeps before it shows that it lives.
+constexpr auto kHeartbeat = std::chrono::seconds(1);
+
+/// Everything that can be done on the caller's thread is done here: the engine's thread only moves the pointer.
+Row make_sequence(SequenceRequest&& request, const ModelInfo& info, const EngineOptions& options,
+                  Clock::time_point now) {
+  auto row = std::make_unique<Sequence>();
+  row->request = std::move(request);
+  row->submitted = now;
+  row->phase = info.has_encoder ? Sequence::Phase::encode : Sequence::Phase::prefill;
+  if (!info.has_decoder) return row;
+  if (info.has_encoder) {
+    row->history = std::move(row->request.decoder_ids);
+    if (row->history.empty()) row->history.push_back(info.decoder_start);
+    row->cross_blocks_needed = blocks_for(row->source(), options.block_tokens);
+  } else {
+    row->history = std::move(row->request.ids);
+  }
+  const GenerationOptions& generation = row->request.generation;
+  row->prompt = static_cast<int>(row->history.size());
+  row->blocks_needed = blocks_for(row->prompt + generation.max_new_tokens, options.block_tokens);
+  if (needs_history(generation))
+    row->history.reserve(row->history.size() + static_cast<size_t>(generation.max_new_tokens));
+  return row;
+}
+
+class EngineLoop final : public Engine {
+ public:
+  EngineLoop(std::shared_ptr<const Model> model, std::unique_ptr<Ops> ops, const EngineOptions& options)
+      : model_(std::move(model)), ops_(std::move(ops)), options_(options), description_(ops_->description()) {
+    waiting_.reserve(static_cast<size_t>(options_.max_queue));
+    running_.reserve(static_cast<size_t>(options_.max_sequences));
+  }
+
+  /// Returns once memory is allocated and the warm-up has run on the engine's own thread.
+  Status launch() {
+    std::promise<Status> ready;
+    std::future<Status> started = ready.get_future();
+    thread_ = std::thread([this, &ready] { run(ready); });
+    return started.get();
+  }
+
+  ~EngineLoop() override {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    wake_.notify_one();
+    if (thread_.joinable()) thread_.join();
+  }
+
+  Status submit(std::vector<SequenceRequest> rows) override;
+  bool drain(Clock::time_point until) override;
+  const ModelInfo& info() const override { return model_->info(); }
+  const EngineOptions& options() const override { return options_; }
+  EngineStats stats() const override;
+  std::string device_description() const override { return description_; }
+
+ private:
+  void run(std::promise<Status>& ready);
+  bool take_inbox();
+  void turn();
+  void step();
+  void drop_rows();
+  void admit_rows();
+  void deliver(const StepResult& result, Clock::time_point now);
+  void deliver_encoded(const StepResult& result, Clock::time_point now);
+  void deliver_decoded(const StepResult& result, Clock::time_point now);
+  size_t deliver_prompt(const Plan::Chunk& chunk, const StepResult& result, size_t begin);
+  void deliver_token(Sequence& row, const StepResult& result, size_t index, Clock::time_point now);
+  void fail_step(const Status& status);
+  void finish(Sequence& row, SequenceEvent&& event);
+  void finish_generated(Sequence& row, FinishReason reason);
+  void fail_row(Sequence& row, const Status& status);
+  void tell(Sequence& row, SequenceEvent&& event);
+  void sweep();
+
+  const std::shared_ptr<const Model> model_;
+  const std::unique_ptr<Ops> ops_;
+  const EngineOptions options_;
+  const std::string description_;
+
+  // Shared with callers, under mutex_.
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;   // for the engine: rows in the inbox, or stop
+  std::condition_variable ended_;  // for drain: a row has ended
+  std::vector<Row> inbox_;
+  int queued_ = 0;  // rows in the inbox or waiting
+  int64_t accepted_ = 0;
+  int64_t told_ = 0;  // rows whose end has been told
+  bool draining_ = false;
+  bool stopping_ = false;
+  EngineStats shared_;
+
+  // The engine's thread only.
+  std::unique_ptr<Runner> runner_;
+  std::vector<Row> arrivals_;  // the inbox's other half: swapped, so that both keep their memory
+  std::vector<Row> waiting_;   // by rank
+  std::vector<Row> running_;   // by admission
+  Plan plan_;
+  EngineStats stats_;
+  int64_t arrival_ = 0;
+  int64_t told_now_ = 0;
+
+  std::thread thread_;  // last: starts when all else is there
+};
+
+Status EngineLoop::submit(std::vector<SequenceRequest> rows) {
+  return capture([&] {
+    if (rows.empty()) throw fail(StatusCode::empty, "no rows to work on");
+    if (rows.size() > static_cast<size_t>(options_.max_queue))
+      throw fail(StatusCode::too_large, "{} rows at once, the queue holds {} (send fewer rows, or raise max_queue)",
+                 rows.size(), options_.max_queue);
+    const Clock::time_point now = Clock::now();
+    std::vector<Row> sequences;
+    sequences.reserve(rows.size());
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const Status checked = capture([&] { check_request(rows[i], info(), options_); });
+      if (!checked.ok()) throw Error(rows.size() == 1 ? checked : checked.in(fmt::format("row {}", i)));
+      sequences.push_back(make_sequence(std::move(rows[i]), info(), options_, now));
+    }
+    const std::lock_guard lock(mutex_);
+    if (draining_ || stopping_) throw fail(StatusCode::unavailable, "the engine is draining and takes no new rows");
+    if (queued_ + static_cast<int>(sequences.size()) > options_.max_queue)
+      throw fail(StatusCode::overloaded, "{} rows are waiting and the queue holds {}: try again later", queued_,
+                 options_.max_queue);
+    inbox_.reserve(inbox_.size() + sequences.size());
+    for (Row& row : sequences) inbox_.push_back(std::move(row));
+    queued_ += static_cast<int>(sequences.size());
+    accepted_ += static_cast<int64_t>(sequences.size());
+    wake_.notify_one();
+  });
+}
+
+bool EngineLoop::drain(Clock::time_point until) {
+  std::unique_lock lock(mutex_);
+  draining_ = true;
+  return ended_.wait_until(lock, until, [&] { return told_ == accepted_; });
+}
+
+EngineStats EngineLoop::stats() const {
+  const std::lock_guard lock(mutex_);
+  EngineStats out = shared_;
+  out.waiting = queued_;
+  return out;
+}
+
+void EngineLoop::run(std::promise<Status>& ready) {
+  const Status status = capture([&] {
+    runner_ = std::make_unique<Runner>(*model_, *ops_, options_);
+    runner_->warm_up(ops_->stream().device.is_cpu() ? kCpuWarmUpTokens : Runner::kWholePlan);
+    stats_.kv_blocks_total = runner_->pool().total();
+    stats_.heartbeat = Clock::now();
+    const std::lock_guard lock(mutex_);
+    shared_ = stats_;
+  });
+  ready.set_value(status);  // `ready` belongs to launch, which returns now
+  if (!status.ok()) return;
+  while (take_inbox()) turn();
+  const Status stopped(StatusCode::unavailable, "the engine was stopped before this row ended");
+  for (const Row& row : running_) fail_row(*row, stopped);
+  for (const Row& row : waiting_) fail_row(*row, stopped);
+  sweep();
+  runner_.reset();  // device memory goes back on the thread that took it
+}
+
+/// Sleeps while there is nothing to do; sorts new rows in among the waiting. False when the engine is to stop.
+bool EngineLoop::take_inbox() {
+  {
+    std::unique_lock lock(mutex_);
+    if (waiting_.empty() && running_.empty())
+      wake_.wait_for(lock, kHeartbeat, [&] { return stopping_ || !inbox_.empty(); });
+    arrivals_.swap(inbox_);
+    shared_.heartbeat = stats_.heartbeat = Clock::now();
+    if (stopping_) {
+      for (Row& row : arrivals_) waiting_.push_back(std::move(row));
+      arrivals_.clear();
+      return false;
+    }
+  }
+  for (Row& row : arrivals_) {
+    row->arrival = arrival_++;
+    const auto after = std::upper_bound(waiting_.begin(), waiting_.end(), row->rank(),
+                                        [](int64_t rank, const Row& other) { return rank < other->rank(); });
+    waiting_.insert(after, std::move(row));
+  }
+  arrivals_.clear();
+  return true;
+}
+
+/// One step, if there is work. Whatever fails in it is told to the rows of the step; the engine goes on.
+void EngineLoop::turn() {
+  if (waiting_.empty() && running_.empty()) return;
+  const Status status = capture([&] { step(); });
+  if (!status.ok()) fail_step(status);
+  sweep();
+}
+
+void EngineLoop::step() {
+  const auto sample = [](const Row& row) {
+    const CancelFlag& flag = row->request.cancelled;
+    row->cancelled = row->deaf || (flag && flag->load(std::memory_order_relaxed));
+  };
+  std::for_each(running_.begin(), running_.end(), sample);
+  std::for_each(waiting_.begin(), waiting_.end(), sample);
+  const Budgets budgets{options_.max_sequences, options_.max_batch_tokens, runner_->pool().free()};
+  plan_step(waiting_, running_, budgets, Clock::now(), plan_);
+  drop_rows();
+  admit_rows();
+  if (!plan_.has_work()) {
+    // Cannot be: the first row always has something to do. If it is, an answer is better than a loop without end.
+    if (plan_.dropped.empty())
+      throw fail(StatusCode::internal, "the scheduler found no work for {} rows", running_.size() + waiting_.size());
+    return;
+  }
+  const StepResult& result = runner_->run(plan_);
+  deliver(result, Clock::now());
+}
+
+void EngineLoop::drop_rows() {
+  for (const auto& [row, why] : plan_.dropped) {
+    if (why == StatusCode::deadline_exceeded) {
+      fail_row(*row, Status(why, "the deadline passed before the row ended"));
+    } else if (row->generated > 0) {
+      finish_generated(*row, FinishReason::cancelled);
+    } else {
+      fail_row(*row, Status(why, "cancelled by the caller"));
+    }
+  }
+  if (!plan_.dropped.empty()) sweep();
+}
+
+void EngineLoop::admit_rows() {
+  if (plan_.admitted.empty()) return;
+  // They are the first of the waiting: those dropped are gone, and nobody overtakes.
+  const Clock::time_point now = Clock::now();
+  const auto end = waiting_.begin() + static_cast<std::ptrdiff_t>(plan_.admitted.size());
+  std::for_each(waiting_.begin(), end, [&](Row& row) {
+    row->admitted = now;
+    running_.push_back(std::move(row));
+  });
+  waiting_.erase(waiting_.begin(), end);
+  {
+    const std::lock_guard lock(mutex_);
+    queued_ -= static_cast<int>(plan_.admitted.size());
+  }
+  for (Sequence* row : plan_.admitted) runner_->admit(*row);
+}
+
+void EngineLoop::deliver(const StepResult& result, Clock::time_point now) {
+  ++stats_.steps_total;
+  stats_.rows_total += result.inputs->tokens;
+  stats_.prompt_tokens_total += result.inputs->prompt_tokens;
+  deliver_encoded(result, now);
+  deliver_decoded(result, now);
+}
+
+/// The next `count` rows of a matrix that lies in the order of the plan.
+Rows take_rows(std::span<const float>& values, size_t count, int width) {
+  const auto part = values.first(count * static_cast<size_t>(width));
+  values = values.subspan(part.size());
+  return {static_cast<int32_t>(count), width, {part.begin(), part.end()}};
+}
+
+void EngineLoop::deliver_encoded(const StepResult& result, Clock::time_point now) {
+  using Wanted = SequenceRequest::Wanted;
+  std::span<const float> rows = result.rows, pooled = result.pooled;
+  for (Sequence* row : plan_.encode) {
+    if (info().has_decoder) {
+      row->phase = Sequence::Phase::prefill;
+      continue;
+    }
+    const SequenceRequest& request = row->request;
+    SequenceEvent event{.kind = SequenceEvent::Kind::finished, .reason = FinishReason::encoded};
+    if (request.rows != Wanted::none) {
+      const size_t count = request.rows == Wanted::all ? request.ids.size() : request.listed.size();
+      event.rows = take_rows(rows, count, info().row_width);
+    }
+    if (request.pooled) event.pooled = take_rows(pooled, 1, info().pooled_width);
+    event.times = {.queued = row->admitted - row->submitted, .prefill = now - row->admitted};
+    finish(*row, std::move(event));
+  }
+}
+
+void EngineLoop::deliver_decoded(const StepResult& result, Clock::time_point now) {
+  size_t selected = 0, scored = 0;
+  for (const Plan::Chunk& chunk : plan_.decode) {
+    Sequence& row = *chunk.sequence;
+    const bool selects = chunk.selects();
+    row.computed += chunk.count;
+    if (row.phase == Sequence::Phase::prefill) {
+      if (row.request.generation.prompt_logprobs) scored += deliver_prompt(chunk, result, scored);
+      if (row.computed == row.prompt) row.phase = Sequence::Phase::decode;
+    }
+    if (selects) deliver_token(row, result, selected++, now);
+    if (!selects && row.phase == Sequence::Phase::decode) finish_generated(row, FinishReason::length);  // scoring only
+  }
+}
+
+/// Collects the chunk's share of the prompt's log-probabilities, told when complete; returns how many were taken.
+size_t EngineLoop::deliver_prompt(const Plan::Chunk& chunk, const StepResult& result, size_t begin) {
+  Sequence& row = *chunk.sequence;
+  std::vector<TokenLogprob>& out = row.prompt_logprobs;
+  if (out.empty()) out.push_back({row.history[0], std::numeric_limits<float>::quiet_NaN()});
+  const size_t known = static_cast<size_t>(std::min(chunk.begin + chunk.count, row.prompt - 1) - chunk.begin);
+  for (size_t i = 0; i < known; ++i) out.push_back({row.history[out.size()], result.prompt_logprobs[begin + i]});
+  if (row.computed == row.prompt) {
+    SequenceEvent event{.kind = SequenceEvent::Kind::prompt};
+    event.prompt = std::move(out);
+    tell(row, std::move(event));
+  }
+  return known;
+}
+
+void EngineLoop::deliver_token(Sequence& row, const StepResult& result, size_t index, Clock::time_point now) {
+  SequenceEvent event{.kind = SequenceEvent::Kind::token};
+  event.token = {result.tokens[index], result.logprobs[index]};
+  const size_t stride = static_cast<size_t>(result.inputs->top_tokens);
+  for (size_t i = 0; i < static_cast<size_t>(row.request.generation.top_tokens); ++i)
+    event.top.push_back({result.top_ids[index * stride + i], result.top_logprobs[index * stride + i]});
+  const int32_t token = event.token.id;
+  if (row.generated++ == 0) row.first_token = now;
+  row.last_token = now;
+  if (needs_history(row.request.generation)) row.history.push_back(token);
+  ++stats_.generated_tokens_total;
+  tell(row, std::move(event));
+  if (const std::optional<FinishReason> reason = finish_reason(row, token)) finish_generated(row, *reason);
+}
+
+void EngineLoop::finish_generated(Sequence& row, FinishReason reason) {
+  SequenceEvent event{.kind = SequenceEvent::Kind::finished, .reason = reason, .generated = row.generated};
+  const Clock::time_point read = row.generated > 0 ? row.first_token : Clock::now();
+  event.times = {row.admitted - row.submitted, read - row.admitted, row.last_token - row.first_token};
+  finish(row, std::move(event));
+}
+
+void EngineLoop::finish(Sequence& row, SequenceEvent&& event) {
+  ++(event.reason == FinishReason::cancelled ? stats_.cancelled_total : stats_.finished_total);
+  row.phase = Sequence::Phase::ended;
+  ++told_now_;
+  tell(row, std::move(event));
+}
+
+void EngineLoop::fail_row(Sequence& row, const Status& status) {
+  SequenceEvent event{.kind = SequenceEvent::Kind::failed};
+  event.status = status;
+  if (status.code() == StatusCode::cancelled) {
+    ++stats_.cancelled_total;
+  } else if (status.code() == StatusCode::deadline_exceeded) {
+    ++stats_.deadline_total;
+  } else {
+    ++stats_.failed_total;
+  }
+  row.phase = Sequence::Phase::ended;
+  ++told_now_;
+  tell(row, std::move(event));
+}
+
+/// A step that failed has moved nobody. Its rows are told; others stay as they are.
+void EngineLoop::fail_step(const Status& status) {
+  const auto tell_failed = [&](Sequence* row) {
+    if (row->phase != Sequence::Phase::ended) fail_row(*row, status);
+  };
+  for (Sequence* row : plan_.encode) tell_failed(row);
+  for (const Plan::Chunk& chunk : plan_.decode) tell_failed(chunk.sequence);
+  if (plan_.has_work()) return;
+  for (const Row& row : running_) tell_failed(row.get());
+  for (const Row& row : waiting_) tell_failed(row.get());
+}
+
+void EngineLoop::tell(Sequence& row, SequenceEvent&& event) {
+  event.index = row.request.index;
+  try {
+    row.request.sink->on_event(std::move(event));
+  } catch (const std::exception& error) {  // against the contract of sinks; no reason to take the others down
+    log::error("a sink threw; its row is cancelled", {{"row", row.request.index}, {"what", error.what()}});
+    row.deaf = true;
+  }
+}
+
+/// Takes ended rows out of the lists, gives their memory back, and shows callers where things stand.
+void EngineLoop::sweep() {
+  const auto ended = [](const Row& row) { return row->phase == Sequence::Phase::ended; };
+  for (const Row& row : running_)
+    if (ended(row)) runner_->release(*row);
+  std::erase_if(running_, ended);
+  const size_t left = std::erase_if(waiting_, ended);
+  stats_.running = static_cast<int>(running_.size());
+  stats_.kv_blocks_used = runner_->pool().used();
+  {
+    const std::lock_guard lock(mutex_);
+    queued_ -= static_cast<int>(left);
+    told_ += told_now_;
+    shared_ = stats_;
+  }
+  if (told_now_ > 0) ended_.notify_all();
+  told_now_ = 0;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> Engine::start(std::shared_ptr<const Model> model, std::unique_ptr<Ops> ops,
+                                              const EngineOptions& options) {
+  return capture([&]() -> std::unique_ptr<Engine> {
+    if (!model || !ops) throw fail(StatusCode::invalid, "an engine needs a model and a home to run it on");
+    const ModelInfo& info = model->info();
+    if (!info.has_encoder && !info.has_decoder)
+      throw fail(StatusCode::invalid, "{} has neither encoder nor decoder", info.architecture);
+    if (info.has_encoder && info.has_decoder && (info.decoder_start < 0 || info.decoder_start >= info.vocab))
+      throw fail(StatusCode::invalid, "{} has decoder_start {}, must be in [0, {})", info.architecture,
+                 info.decoder_start, info.vocab);
+    const EngineOptions resolved = resolve_options(options, info, ops->stream().device, ops->compute_dtype());
+    auto engine = std::make_unique<EngineLoop>(std::move(model), std::move(ops), resolved);
+    if (const Status status = engine->launch(); !status.ok()) throw Error(status);
+    return engine;
+  });
+}
+
+}  // namespace inazuma

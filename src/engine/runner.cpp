@@ -1,0 +1,177 @@
+#include "engine/runner.h"
+
+#include <algorithm>
+
+#include "engine/limits.h"
+
+namespace inazuma {
+
+namespace {
+
+KvPoolShape pool_shape(const ModelInfo& info, const EngineOptions& options) {
+  if (!info.has_decoder) return {.block_tokens = options.block_tokens};
+  return {info.kv_layers, blocks_for(options.kv_tokens, options.block_tokens), info.kv_heads, options.block_tokens,
+          info.kv_head_dim};
+}
+
+/// A float view of words that were downloaded as integers.
+std::span<const float> floats(const std::vector<int32_t>& words, size_t begin, size_t count) {
+  static_assert(sizeof(float) == sizeof(int32_t));
+  return {reinterpret_cast<const float*>(words.data() + begin), count};
+}
+
+std::span<const float> download(Ops& ops, const Tensor& source, std::vector<float>& host) {
+  if (!source.defined()) return {};
+  const size_t count = static_cast<size_t>(source.elements());
+  if (host.size() < count) host.resize(count);
+  ops.download(host.data(), source);
+  return {host.data(), count};
+}
+
+}  // namespace
+
+Runner::Runner(const Model& model, Ops& ops, const EngineOptions& options)
+    : model_(model),
+      ops_(ops),
+      options_(options),
+      pool_(ops, pool_shape(model.info(), options)),
+      history_(ops, options.max_sequences, model.info().has_decoder ? options.max_context : 0),
+      arena_([&ops](size_t bytes) { return ops.allocate(bytes); }),
+      builder_(model.info(), options_) {
+  words_.reserve(2 * static_cast<size_t>(options_.max_sequences));
+}
+
+void Runner::admit(Sequence& row) {
+  pool_.allocate(row.blocks_needed, row.blocks);
+  pool_.allocate(row.cross_blocks_needed, row.cross_blocks);
+  if (row.prompt == 0) return;
+  row.slot = history_.take();
+  history_.write_prompt(ops_, row.slot, row.history);
+}
+
+void Runner::release(Sequence& row) {
+  pool_.release(row.blocks);
+  pool_.release(row.cross_blocks);
+  history_.give_back(row.slot);
+}
+
+const StepResult& Runner::run(const Plan& plan) {
+  arena_.reset();
+  const StepInputs& step = builder_.build(plan, pool_, history_, ops_, arena_);
+  const Output output = model_.forward(ops_, step.batch, pool_.view(), arena_);
+  result_ = {};
+  result_.inputs = &step;
+  select(step, output.logits);
+  fetch(step, output);
+  return result_;
+}
+
+void Runner::select(const StepInputs& step, const Tensor& logits) {
+  const int64_t rows = static_cast<int64_t>(step.selecting.size());
+  const int64_t top = rows * step.top_tokens;
+  const int64_t targets = step.targets.defined() ? step.targets.rows() : 0;
+  selected_ = {};
+  if (rows + targets == 0) return;
+  if (!logits.defined() || logits.rows() != rows + targets)
+    throw fail(StatusCode::internal, "the model gave logits {}, asked for {} rows", to_string(logits.shape()),
+               rows + targets);
+  selected_ = arena_.tensor(DType::i32, Shape{2 * rows + 2 * top + targets});
+  int32_t* words = static_cast<int32_t*>(selected_.data());
+  const Device device = selected_.device();
+  if (targets > 0)
+    ops_.token_logprobs(Tensor(words + 2 * rows + 2 * top, DType::f32, Shape{targets}, device),
+                        logits.rows(rows, rows + targets), step.targets);
+  if (rows == 0) return;
+  SelectionArgs args;
+  args.logits = logits.rows(0, rows);
+  args.rows = step.selection;
+  args.bans = step.bans;
+  args.history = history_.tensor();
+  args.tokens = Tensor(words, DType::i32, Shape{rows}, device);
+  args.logprobs = Tensor(words + rows, DType::f32, Shape{rows}, device);
+  if (top > 0) {
+    args.top_ids = Tensor(words + 2 * rows, DType::i32, Shape{rows, step.top_tokens}, device);
+    args.top_logprobs = Tensor(words + 2 * rows + top, DType::f32, Shape{rows, step.top_tokens}, device);
+  }
+  ops_.select_tokens(args);
+}
+
+void Runner::fetch(const StepInputs& step, const Output& output) {
+  result_.rows = download(ops_, output.rows, rows_);
+  result_.pooled = download(ops_, output.pooled, pooled_);
+  if (!selected_.defined()) return;
+  const size_t total = static_cast<size_t>(selected_.elements());
+  if (words_.size() < total) words_.resize(total);  // grows to the most rows that ran at once
+  ops_.download(words_.data(), selected_);
+  const size_t rows = step.selecting.size();
+  const size_t top = rows * static_cast<size_t>(step.top_tokens);
+  result_.tokens = {words_.data(), rows};
+  result_.logprobs = floats(words_, rows, rows);
+  result_.top_ids = {words_.data() + 2 * rows, top};
+  result_.top_logprobs = floats(words_, 2 * rows + top, top);
+  result_.prompt_logprobs = floats(words_, 2 * rows + 2 * top, total - 2 * rows - 2 * top);
+}
+
+void Runner::warm_up(int tokens) {
+  if (model_.info().has_encoder) warm_up_encoder(tokens);
+  if (model_.info().has_decoder) warm_up_decoder(tokens);
+  ops_.synchronize();
+  arena_.reset();  // joins what the plans took, so that the first real step allocates nothing
+}
+
+/// The budget full of the longest sources, each wanting all it can get. One source longer than the budget runs alone.
+void Runner::warm_up_encoder(int tokens) {
+  const ModelInfo& info = model_.info();
+  const int longest = source_limit(info, options_);
+  std::vector<Sequence> rows;
+  int left = std::min(std::max(options_.max_batch_tokens, longest), tokens);
+  int blocks = pool_.free();
+  while (left > 0 && static_cast<int>(rows.size()) < options_.max_sequences) {
+    Sequence row;
+    row.request.ids.assign(static_cast<size_t>(std::min(left, longest)), 0);
+    row.request.rows =
+        info.row_width > 0 && !info.has_decoder ? SequenceRequest::Wanted::all : SequenceRequest::Wanted::none;
+    row.request.pooled = info.pooled_width > 0 && !info.has_decoder;
+    row.cross_blocks_needed = info.has_decoder ? blocks_for(row.source(), options_.block_tokens) : 0;
+    if (row.cross_blocks_needed > blocks) break;
+    blocks -= row.cross_blocks_needed;
+    left -= row.source();
+    rows.push_back(std::move(row));
+  }
+  Plan plan;
+  for (Sequence& row : rows) {
+    admit(row);
+    plan.encode.push_back(&row);
+  }
+  run(plan);
+  for (Sequence& row : rows) release(row);
+}
+
+/// The end of the longest prompt in the largest chunk, beside as many other rows as may run, all of which select.
+void Runner::warm_up_decoder(int tokens) {
+  const ModelInfo& info = model_.info();
+  const int count = std::min(options_.max_sequences, tokens);
+  const int chunk = std::min(options_.max_batch_tokens, tokens) - (count - 1);
+  const int longest = std::min(std::max(options_.max_context - 1, 1), tokens);
+  std::vector<Sequence> rows(static_cast<size_t>(count));
+  Plan plan;
+  for (Sequence& row : rows) {
+    const bool first = &row == rows.data();
+    const int length = first ? longest : 1;
+    const int source = !info.has_encoder ? 0 : first ? std::min(source_limit(info, options_), tokens) : 1;
+    row.blocks_needed = blocks_for(length, options_.block_tokens);
+    row.cross_blocks_needed = blocks_for(source, options_.block_tokens);
+    if (row.blocks_needed + row.cross_blocks_needed > pool_.free()) break;
+    row.request.ids.assign(static_cast<size_t>(source), 0);
+    row.history.assign(static_cast<size_t>(length), 0);
+    row.prompt = length;
+    row.phase = Sequence::Phase::prefill;
+    const int part = first ? std::min(length, chunk) : 1;
+    admit(row);
+    plan.decode.push_back({&row, length - part, part});
+  }
+  run(plan);
+  for (Sequence& row : rows) release(row);
+}
+
+}  // namespace inazuma

@@ -1,0 +1,66 @@
+#pragma once
+// Plan -> Batch -> Model::forward -> selection -> numbers on the host. One runner works on one stream.
+
+#include <limits>
+#include <span>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/step_inputs.h"
+
+namespace inazuma {
+
+/// What a step gave, on the host; valid until the next step.
+struct StepResult {
+  const StepInputs* inputs = nullptr;
+  std::span<const int32_t> tokens;   ///< [selecting]
+  std::span<const float> logprobs;   ///< [selecting]
+  std::span<const int32_t> top_ids;  ///< [selecting, inputs->top_tokens], best first
+  std::span<const float> top_logprobs;
+  std::span<const float> prompt_logprobs;  ///< [targets], in the order of the plan's chunks
+  std::span<const float> rows;             ///< [wanted rows, row_width], in the order of the plan
+  std::span<const float> pooled;           ///< [wanted sequences, pooled_width]
+};
+
+/// Owns what a step needs: pool, history, arena. Not thread-safe: all calls come from the engine's thread. A steady
+/// decoding step makes no heap allocation.
+class Runner {
+ public:
+  /// Allocates pool and history. `options` has no zeros. Throws Error(out_of_memory).
+  Runner(const Model& model, Ops& ops, const EngineOptions& options);
+
+  KvPool& pool() { return pool_; }
+  const KvPool& pool() const { return pool_; }
+
+  /// Gives the row its history row, its blocks, and its prompt to the device.
+  void admit(Sequence& row);
+  /// Takes them back.
+  void release(Sequence& row);
+  /// One step. Rows are only read: progress is noted by the engine once the step has succeeded.
+  const StepResult& run(const Plan& plan);
+  /// Runs the largest plans of at most `tokens` rows per lane that the options allow. With kWholePlan a shortage of
+  /// memory shows now, and no later step asks for more.
+  static constexpr int kWholePlan = std::numeric_limits<int>::max();
+  void warm_up(int tokens = kWholePlan);
+
+ private:
+  void select(const StepInputs& step, const Tensor& logits);
+  void fetch(const StepInputs& step, const Output& output);
+  void warm_up_encoder(int tokens);
+  void warm_up_decoder(int tokens);
+
+  const Model& model_;
+  Ops& ops_;
+  EngineOptions options_;
+  KvPool pool_;
+  History history_;
+  Arena arena_;
+  StepBuilder builder_;
+  Tensor
+      selected_;  // [4-byte words]: tokens, log-probabilities, alternatives, prompt's log-probabilities; on the device
+  std::vector<int32_t> words_;
+  std::vector<float> rows_, pooled_;
+  StepResult result_;
+};
+
+}  // namespace inazuma

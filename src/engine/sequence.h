@@ -1,0 +1,110 @@
+#pragma once
+// What is asked of an engine, one row at a time, and what comes back.
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/status.h"
+
+namespace inazuma {
+
+using Clock = std::chrono::steady_clock;
+
+/// The only signal that runs against the stream: set by whoever loses interest (disconnect, matched stop string), read by the
+/// engine at the start of each step.
+using CancelFlag = std::shared_ptr<std::atomic<bool>>;
+
+/// How one row generates. Field meanings as in transformers' GenerationConfig; defaults are "off".
+struct GenerationOptions {
+  int max_new_tokens = 20;
+  int min_new_tokens = 0;
+  std::vector<int32_t> eos;         ///< generation ends after any of these (at most SelectionRow::kMaxEos)
+  bool ignore_eos = false;
+  bool sample = false;
+  float temperature = 1.0f;
+  int top_k = 0;                    ///< 0 = off
+  float top_p = 1.0f;
+  float min_p = 0.0f;
+  float typical_p = 1.0f;
+  float repetition_penalty = 1.0f;
+  float frequency_penalty = 0.0f;
+  float presence_penalty = 0.0f;
+  uint64_t seed = 0;
+  std::vector<int32_t> suppress;                ///< never produced
+  std::vector<std::vector<int32_t>> bad_words;  ///< id sequences never completed
+  int no_repeat_ngram = 0;                      ///< 0 = off
+  std::optional<int32_t> forced_bos, forced_eos;
+  int top_tokens = 0;               ///< how many alternatives to report with each token
+  bool prompt_logprobs = false;     ///< report log-probabilities of the prompt's own tokens (decoder-only)
+};
+
+enum class FinishReason { eos, length, cancelled, encoded };
+
+struct TokenLogprob {
+  int32_t id = 0;
+  float logprob = 0.0f;
+};
+
+class SequenceSink;
+
+/// One row of work. Moves into the engine; nothing of it is shared but sink and cancel flag.
+struct SequenceRequest {
+  enum class Wanted { none, all, listed };
+
+  std::vector<int32_t> ids;        ///< source of an encoder(-decoder), prompt of a decoder
+  std::vector<int32_t> type_ids;   ///< empty = all 0
+  std::vector<int32_t> decoder_ids;///< encoder-decoder: decoder prompt; empty = the model's start token
+  Wanted rows = Wanted::none;      ///< encoders: whose outputs to return
+  std::vector<int32_t> listed;     ///< with Wanted::listed: positions, increasing
+  bool pooled = false;             ///< encoders: return the pooled output
+  GenerationOptions generation;    ///< decoders
+
+  int32_t index = 0;               ///< the caller's name for this row, returned in every event
+  int32_t priority = 0;            ///< lower goes first among the waiting
+  Clock::time_point deadline = Clock::time_point::max();  ///< never computed after this
+  CancelFlag cancelled;            ///< may be null
+  std::shared_ptr<SequenceSink> sink;
+};
+
+/// A float matrix handed over to the receiver.
+struct Rows {
+  int32_t count = 0;
+  int32_t width = 0;
+  std::vector<float> values;
+};
+
+struct SequenceTimes {
+  Clock::duration queued{};     ///< submit to admission
+  Clock::duration prefill{};    ///< admission to first token, or to the encoder's answer
+  Clock::duration decode{};     ///< first to last token
+};
+
+/// Events of one row arrive in order: prompt?, token*, then exactly one finished or failed; or one finished with rows/pooled.
+/// A cancelled row ends with finished (reason cancelled) when it has told a token, else with failed (code cancelled).
+struct SequenceEvent {
+  enum class Kind { prompt, token, finished, failed };
+  Kind kind = Kind::token;
+  int32_t index = 0;
+
+  TokenLogprob token;                    ///< token
+  std::vector<TokenLogprob> top;         ///< token: alternatives, best first
+  std::vector<TokenLogprob> prompt;      ///< prompt: one per prompt id; the first has NaN
+  FinishReason reason = FinishReason::length;  ///< finished
+  int32_t generated = 0;                 ///< finished
+  Rows rows, pooled;                     ///< finished, encoders
+  SequenceTimes times;                   ///< finished
+  Status status;                         ///< failed: deadline_exceeded, cancelled, unavailable, out_of_memory, internal
+};
+
+/// Where a row's events go. Called on the engine's thread, in order: must return at once and never throw (hand over and go).
+class SequenceSink {
+ public:
+  virtual ~SequenceSink() = default;
+  virtual void on_event(SequenceEvent event) = 0;
+};
+
+}  // namespace inazuma

@@ -1,0 +1,104 @@
+#pragma once
+// Plan -> Batch: the step's integers gathered on the host, sent to the device in one copy, seen as flat arrays.
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/kv_pool.h"
+#include "engine/scheduler.h"
+#include "models/model.h"
+#include "tensor/arena.h"
+
+namespace inazuma {
+
+/// Arrays laid side by side in host memory and uploaded together. Memory is reused from step to step.
+class Upload {
+ public:
+  /// Room that an array of `count` bytes takes.
+  static size_t room(size_t count) { return (count + kAlignment - 1) / kAlignment * kAlignment; }
+  void reserve(size_t capacity) { host_.resize(capacity); }
+  /// Starts a step of at most `capacity` bytes (the sum of the arrays' rooms), taken from the step's arena.
+  void begin(Arena& arena, size_t capacity);
+  /// Copies an array in; returns its view on the device, which is filled once `send` was called. Undefined if empty.
+  template <class T>
+  Tensor place(const std::vector<T>& values, DType dtype, const Shape& shape) {
+    return place_bytes(values.data(), values.size() * sizeof(T), dtype, shape);
+  }
+  void send(Ops& ops);
+
+ private:
+  static constexpr size_t kAlignment = 64;
+  Tensor place_bytes(const void* data, size_t count, DType dtype, const Shape& shape);
+  std::vector<std::byte> host_;
+  Tensor device_;
+  size_t used_ = 0;
+};
+
+/// The device's copy of decoder ids, [slots, capacity] i32. Selected tokens are written here by the device itself, so
+/// that the next step's ids need no way over the host.
+class History {
+ public:
+  History(Ops& ops, int slots, int capacity);
+  const Tensor& tensor() const { return tensor_; }
+  int take();                 ///< a free row; Error(internal) when none is left (admission counts them)
+  void give_back(int& slot);  ///< sets it to -1; ignores -1
+  void write_prompt(Ops& ops, int slot, const std::vector<int32_t>& ids);
+
+ private:
+  Buffer buffer_;
+  Tensor tensor_;  // undefined with capacity 0 (encoders)
+  std::vector<int> free_;
+};
+
+/// What a step computes, as a model and the selection read it.
+struct StepInputs {
+  Batch batch;
+  Tensor selection;                  ///< [selecting] SelectionRow as bytes; undefined when no row selects
+  Tensor bans;                       ///< [n] i32 or undefined
+  Tensor targets;                    ///< [n] i32: prompt ids whose log-probabilities are wanted; undefined for none
+  std::vector<Sequence*> selecting;  ///< logits rows [0, selecting) in order; the prompts' rows follow
+  int top_tokens = 0;                ///< the most alternatives any selecting row wants
+  int tokens = 0;                    ///< rows worked over both lanes
+  int prompt_tokens = 0;             ///< of which read (not generated)
+};
+
+/// Builds StepInputs; keeps the host arrays, so that a steady step allocates nothing.
+class StepBuilder {
+ public:
+  StepBuilder(const ModelInfo& info, const EngineOptions& options);
+  /// Every planned row is admitted (has slot and blocks). The result is valid until the next call or the arena's reset.
+  const StepInputs& build(const Plan& plan, const KvPool& pool, const History& history, Ops& ops, Arena& arena);
+
+ private:
+  void clear();
+  void gather_encoder(const Plan& plan, const KvPool& pool);
+  void gather_source(const Sequence& row, const KvPool& pool);
+  void gather_decoder(const Plan& plan, const KvPool& pool);
+  void gather_tables(const Plan& plan, const KvPool& pool);
+  void gather_selection(const Plan& plan);
+  size_t room() const;
+  void place_encoder(const Plan& plan);
+  void place_decoder(const Plan& plan);
+  void place_selection();
+
+  using Ints = std::vector<int32_t>;
+  struct EncoderArrays {
+    Ints ids, type_ids, positions, offsets, cross_slots, rows, pooled;
+  };
+  struct DecoderArrays {
+    Ints history_slots, positions, offsets, slots, context_lengths, block_tables, cross_lengths, cross_tables, rows;
+  };
+
+  const ModelInfo& info_;
+  StepInputs step_;
+  EncoderArrays encoder_;
+  DecoderArrays decoder_;
+  std::vector<SelectionRow> selection_;
+  Ints bans_, targets_;
+  Tensor history_slots_;  // [decoder tokens]
+  Upload upload_;
+};
+
+}  // namespace inazuma

@@ -1,0 +1,425 @@
+#include "frontends/transport/http_session.h"
+
+#include <sys/socket.h>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/asio/write.hpp>
+#include <random>
+
+#include "base/log.h"
+#include "base/version.h"
+#include "frontends/errors.h"
+#include "frontends/transport/compression.h"
+
+namespace inazuma {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = beast::http;
+
+namespace {
+
+constexpr size_t kCompressFrom = 1024;
+constexpr std::chrono::seconds kLinger{2};
+
+std::string fresh_id() {
+  thread_local std::mt19937_64 generator{std::random_device{}()};
+  return fmt::format("{:016x}{:016x}", generator(), generator());
+}
+
+bool well_formed_id(std::string_view id) {
+  if (id.empty() || id.size() > 128) return false;
+  for (const char c : id)
+    if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == ':' || c == '-')) return false;
+  return true;
+}
+
+// Label values are bounded: a client may send any word as its method.
+std::string_view known_method(std::string_view method) {
+  for (const std::string_view known : {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+    if (method == known) return known;
+  return "other";
+}
+
+std::string lower(beast::string_view text) {
+  std::string out(text.data(), text.size());
+  for (char& c : out)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+  return out;
+}
+
+// "http://host/path?q" (absolute form, from proxies) -> "/path?q".
+std::string_view origin_form(std::string_view target) {
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (!target.starts_with(scheme)) continue;
+    const size_t slash = target.find('/', scheme.size());
+    return slash == std::string_view::npos ? "/" : target.substr(slash);
+  }
+  return target;
+}
+
+}  // namespace
+
+// What handlers hold. Outlives the connection if it must; then answers go nowhere.
+class HttpSession::Exchange : public HttpExchange, public std::enable_shared_from_this<HttpSession::Exchange> {
+ public:
+  Exchange(std::shared_ptr<HttpSession> session, bool keep, unsigned http_version) : session_(std::move(session)), keep_alive(keep), version(http_version) {}
+
+  const HttpRequest& request() const override { return incoming; }
+  void respond(HttpResponse response) override { session_->send(shared_from_this(), std::move(response)); }
+  void begin_stream(HttpResponse head) override { session_->begin(shared_from_this(), std::move(head)); }
+  void write(std::string chunk) override { session_->push(shared_from_this(), std::move(chunk), false); }
+  void end_stream() override { session_->push(shared_from_this(), "", true); }
+  void post(std::function<void()> task) override { asio::post(session_->stream_.get_executor(), std::move(task)); }
+  const CancelFlag& cancelled() const override { return cancel; }
+
+  std::shared_ptr<HttpSession> session_;
+  HttpRequest incoming;
+  CancelFlag cancel = std::make_shared<std::atomic<bool>>(false);
+  bool keep_alive;
+  unsigned version;
+  bool answered = false;
+  int status = 0;
+  size_t bytes_out = 0;
+};
+
+HttpSession::HttpSession(asio::ip::tcp::socket socket, SessionHost& host) : stream_(std::move(socket)), ping_(stream_.get_executor()), host_(host) {
+  beast::error_code error;
+  const auto remote = stream_.socket().remote_endpoint(error);
+  client_ = error ? "unknown" : fmt::format("{}:{}", remote.address().to_string(), remote.port());
+}
+
+void HttpSession::run() {
+  host_.joined(shared_from_this());
+  asio::dispatch(stream_.get_executor(), [self = shared_from_this()] { self->read_header(); });
+}
+
+void HttpSession::close_when_idle() {
+  asio::post(stream_.get_executor(), [self = shared_from_this()] {
+    if (!self->current_ && !self->reading_ && !self->bytes_waiting()) self->close();
+  });
+}
+
+bool HttpSession::bytes_waiting() {
+  beast::error_code error;
+  return stream_.socket().available(error) > 0 && !error;
+}
+
+void HttpSession::close() {
+  if (closed_) return;
+  closed_ = true;
+  ping_.cancel();
+  beast::error_code ignored;
+  stream_.socket().shutdown(asio::ip::tcp::socket::shutdown_both, ignored);
+  stream_.close();
+  if (current_) {
+    current_->cancel->store(true);
+    host_.busy(-1);
+    current_.reset();
+  }
+  host_.left(shared_from_this());
+}
+
+void HttpSession::read_header() {
+  if (host_.stopping() && buffer_.size() == 0 && !bytes_waiting()) return close();
+  parser_.emplace();
+  parser_->header_limit(static_cast<uint32_t>(host_.options().max_header));
+  parser_->body_limit(host_.options().max_body);
+  reading_ = buffer_.size() > 0;
+  if (reading_) {
+    stream_.expires_after(host_.options().header_timeout);
+    http::async_read_header(stream_, buffer_, *parser_, [self = shared_from_this()](beast::error_code error, size_t) { self->on_header(error); });
+    return;
+  }
+  // Between requests the long timeout counts; from the first byte on, the short one.
+  stream_.expires_after(host_.options().keep_alive_timeout);
+  stream_.async_read_some(buffer_.prepare(4096), [self = shared_from_this()](beast::error_code error, size_t bytes) {
+    if (error) return self->close();
+    self->buffer_.commit(bytes);
+    self->reading_ = true;
+    self->stream_.expires_after(self->host_.options().header_timeout);
+    http::async_read_header(self->stream_, self->buffer_, *self->parser_, [self](beast::error_code e, size_t) { self->on_header(e); });
+  });
+}
+
+void HttpSession::on_header(beast::error_code error) {
+  if (error == http::error::header_limit)
+    return reject(431, Status(StatusCode::too_large, fmt::format("the request's headers exceed {} bytes", host_.options().max_header)));
+  if (error == beast::error::timeout || error == http::error::end_of_stream || error == http::error::partial_message || error == asio::error::connection_reset ||
+      error == asio::error::operation_aborted || error == asio::error::eof)
+    return close();
+  if (error == http::error::body_limit)
+    return reject(413, Status(StatusCode::too_large, fmt::format("the body exceeds {} bytes (--max-body-size)", host_.options().max_body)));
+  if (error) return reject(400, Status(StatusCode::malformed, fmt::format("this is not HTTP/1.1: {}", error.message())));
+  const auto& header = parser_->get();
+  if (header.target().size() > host_.options().max_target)
+    return reject(414, Status(StatusCode::too_large, fmt::format("the URL exceeds {} bytes", host_.options().max_target)));
+  // Two ways to say where the body ends is how requests are smuggled past proxies.
+  if (header.count(http::field::transfer_encoding) > 0 && header.count(http::field::content_length) > 0)
+    return reject(400, Status(StatusCode::malformed, "the request has both Content-Length and Transfer-Encoding"));
+  // Only "chunked", and only where it exists: anything else leaves the body's end to guessing.
+  if (header.count(http::field::transfer_encoding) > 0 && (header.version() != 11 || header.count(http::field::transfer_encoding) > 1 || !beast::iequals(header[http::field::transfer_encoding], "chunked")))
+    return reject(400, Status(StatusCode::malformed, "Transfer-Encoding must be 'chunked', on HTTP/1.1, once"));
+  if (header.count(http::field::content_length) > 1 || header.count(http::field::host) > 1)
+    return reject(400, Status(StatusCode::malformed, "the request repeats Content-Length or Host"));
+  if (header.version() == 11 && header.count(http::field::host) == 0) return reject(400, Status(StatusCode::malformed, "the request has no Host header"));
+  if (beast::iequals(header[http::field::expect], "100-continue") && !parser_->is_done()) {
+    auto proceed = std::make_shared<std::string>("HTTP/1.1 100 Continue\r\n\r\n");
+    return asio::async_write(stream_, asio::buffer(*proceed), [self = shared_from_this(), proceed](beast::error_code e, size_t) {
+      if (e) return self->close();
+      self->read_body();
+    });
+  }
+  read_body();
+}
+
+void HttpSession::read_body() {
+  if (parser_->is_done()) return dispatch();
+  // Not the stream's own timeout: that closes the socket, and the client would never hear why.
+  late_ = false;
+  stream_.expires_never();
+  ping_.expires_after(host_.options().body_timeout);
+  ping_.async_wait([self = shared_from_this()](beast::error_code error) {
+    if (error || self->closed_ || !self->reading_ || self->ping_.expiry() > Clock::now()) return;
+    self->late_ = true;
+    self->stream_.cancel();
+  });
+  http::async_read_some(stream_, buffer_, *parser_, [self = shared_from_this()](beast::error_code error, size_t bytes) { self->on_body(error, bytes); });
+}
+
+void HttpSession::on_body(beast::error_code error, size_t) {
+  if (error == http::error::body_limit)
+    return reject(413, Status(StatusCode::too_large, fmt::format("the body exceeds {} bytes (--max-body-size)", host_.options().max_body)));
+  if (error == asio::error::operation_aborted && late_) return reject(408, Status(StatusCode::deadline_exceeded, "the body did not arrive in time"));
+  if (error == http::error::partial_message || error == asio::error::connection_reset || error == asio::error::eof || error == http::error::end_of_stream ||
+      error == asio::error::operation_aborted)
+    return close();
+  if (error) return reject(400, Status(StatusCode::malformed, fmt::format("the body cannot be read: {}", error.message())));
+  read_body();
+}
+
+Status HttpSession::build_request(HttpRequest& request) {
+  auto& message = parser_->get();
+  request.method = std::string(message.method_string());
+  const std::string_view target = origin_form(std::string_view(message.target().data(), message.target().size()));
+  const size_t question = target.find('?');
+  const auto path = percent_decode(target.substr(0, question));
+  if (!path || path->empty() || path->front() != '/') return Status(StatusCode::malformed, fmt::format("the URL {} is not a path", quoted(target)));
+  request.path = *path;
+  if (question != std::string_view::npos) request.query = std::string(target.substr(question + 1));
+  for (const auto& field : message) request.headers.emplace_back(lower(field.name_string()), std::string(field.value()));
+  request.client = client_;
+  const auto id = find_header(request.headers, "x-request-id");
+  request.id = id && well_formed_id(*id) ? std::string(*id) : fresh_id();
+  request.body = std::move(message.body());
+  const Result<Coding> coding = parse_coding(find_header(request.headers, "content-encoding").value_or(""));
+  if (!coding.ok()) return coding.status();
+  if (*coding == Coding::identity) return Status();
+  Result<std::string> inflated = decompress(request.body, *coding, host_.options().max_body);
+  if (!inflated.ok()) return inflated.status();
+  request.body = std::move(*inflated);
+  return Status();
+}
+
+void HttpSession::dispatch() {
+  reading_ = false;
+  ping_.cancel();
+  stream_.expires_never();
+  host_.busy(1);
+  current_ = std::make_shared<Exchange>(shared_from_this(), parser_->get().keep_alive(), parser_->get().version());
+  const Status status = build_request(current_->incoming);
+  const std::shared_ptr<Exchange> exchange = current_;
+  if (!status.ok()) {
+    exchange->route = "unknown";
+    HttpResponse response = error_response(status, Dialect::task);
+    if (status.code() == StatusCode::unsupported) response.status = 415;
+    return exchange->respond(std::move(response));
+  }
+  watch_client();
+  host_.handle(exchange);
+}
+
+// A client that goes away while its answer is computed is noticed by the end of its stream; its work is then cancelled.
+void HttpSession::watch_client() {
+  if (buffer_.size() > 0) return;  // the next request is here already
+  stream_.socket().async_wait(asio::ip::tcp::socket::wait_read, [self = shared_from_this(), exchange = std::weak_ptr<Exchange>(current_)](beast::error_code error) {
+    const std::shared_ptr<Exchange> watched = exchange.lock();
+    if (error || !watched || self->current_ != watched || self->closed_) return;
+    char byte = 0;
+    const ssize_t got = ::recv(self->stream_.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)) watched->cancel->store(true);
+  });
+}
+
+void HttpSession::reject(int code, const Status& status) {
+  host_.busy(1);
+  reading_ = false;
+  ping_.cancel();
+  current_ = std::make_shared<Exchange>(shared_from_this(), false, 11);
+  current_->incoming.id = fresh_id();
+  current_->incoming.client = client_;
+  current_->incoming.method = "?";
+  current_->route = "unreadable";
+  HttpResponse response = error_response(status, Dialect::task);
+  response.status = code;
+  send(current_, std::move(response));
+}
+
+void HttpSession::fill_header(Outgoing& message, const Exchange& exchange, const HttpResponse& response) const {
+  message.version(exchange.version);
+  message.result(static_cast<unsigned>(response.status));
+  if (response.status == 499) message.reason("Client Closed Request");
+  message.set(http::field::server, fmt::format("inazuma/{}", kVersion));
+  if (!response.content_type.empty()) message.set(http::field::content_type, response.content_type);
+  message.set("x-request-id", exchange.incoming.id);
+  for (const auto& [name, value] : response.headers) message.insert(name, value);
+  for (const auto& [name, value] : host_.extra_headers(exchange.incoming))
+    if (message.find(name) == message.end()) message.insert(name, value);
+}
+
+void HttpSession::send(const std::shared_ptr<Exchange>& exchange, HttpResponse response) {
+  if (closed_ || current_ != exchange || exchange->answered) return;
+  exchange->answered = true;
+  exchange->status = response.status;
+  auto message = std::make_shared<Outgoing>();
+  const Coding coding = response.body.size() > kCompressFrom ? accepted_coding(find_header(exchange->incoming.headers, "accept-encoding").value_or("")) : Coding::identity;
+  if (coding != Coding::identity) {
+    response.body = compress(response.body, coding);
+    response.headers.emplace_back("content-encoding", coding == Coding::gzip ? "gzip" : "deflate");
+    response.headers.emplace_back("vary", "accept-encoding");
+  }
+  fill_header(*message, *exchange, response);
+  const bool keep_alive = exchange->keep_alive && !host_.stopping();
+  message->keep_alive(keep_alive);
+  const bool bodiless = response.status == 204 || response.status == 304;
+  if (!bodiless) message->content_length(response.body.size());
+  if (exchange->incoming.method != "HEAD" && !bodiless) message->body() = std::move(response.body);
+  exchange->bytes_out = message->body().size();
+  outgoing_ = message;
+  stream_.expires_after(host_.options().write_timeout);
+  const auto done = [self = shared_from_this(), exchange, message, keep_alive](beast::error_code error, size_t) {
+    if (error) return self->account(*exchange), self->close();
+    self->finished(exchange, keep_alive);
+  };
+  if (exchange->incoming.method == "HEAD") {  // the length of the body that GET would bring, and none of it
+    auto serializer = std::make_shared<http::response_serializer<http::string_body>>(*message);
+    serializer->split(true);
+    return http::async_write_header(stream_, *serializer, [done, serializer](beast::error_code error, size_t bytes) { done(error, bytes); });
+  }
+  http::async_write(stream_, *message, done);
+}
+
+void HttpSession::begin(const std::shared_ptr<Exchange>& exchange, HttpResponse head) {
+  if (closed_ || current_ != exchange || exchange->answered) return;
+  exchange->answered = true;
+  exchange->status = head.status;
+  auto message = std::make_shared<Outgoing>();
+  fill_header(*message, *exchange, head);
+  chunked_ = exchange->version >= 11;
+  message->chunked(chunked_);
+  message->keep_alive(chunked_ && exchange->keep_alive && !host_.stopping());
+  outgoing_ = message;
+  streaming_done_ = false;
+  chunks_.clear();
+  writing_ = true;
+  stream_.expires_after(host_.options().write_timeout);
+  auto serializer = std::make_shared<http::response_serializer<http::string_body>>(*message);
+  serializer->split(true);
+  http::async_write_header(stream_, *serializer, [self = shared_from_this(), exchange, message, serializer](beast::error_code error, size_t) {
+    self->writing_ = false;
+    if (error) return exchange->cancel->store(true), self->account(*exchange), self->close();
+    self->write_next(exchange);
+  });
+  arm_ping(exchange);
+}
+
+void HttpSession::push(const std::shared_ptr<Exchange>& exchange, std::string bytes, bool last) {
+  if (closed_ || current_ != exchange || streaming_done_) return;
+  if (!bytes.empty()) {
+    exchange->bytes_out += bytes.size();
+    chunks_.push_back(chunked_ ? fmt::format("{:x}\r\n{}\r\n", bytes.size(), bytes) : std::move(bytes));
+  }
+  if (last) {
+    streaming_done_ = true;
+    if (chunked_) chunks_.emplace_back("0\r\n\r\n");
+  }
+  arm_ping(exchange);
+  write_next(exchange);
+}
+
+void HttpSession::write_next(const std::shared_ptr<Exchange>& exchange) {
+  if (writing_ || closed_) return;
+  if (chunks_.empty()) {
+    if (streaming_done_) finished(exchange, outgoing_->keep_alive() && chunked_);
+    return;
+  }
+  writing_ = true;
+  auto bytes = std::make_shared<std::string>();
+  for (std::string& chunk : chunks_) bytes->append(chunk);
+  chunks_.clear();
+  stream_.expires_after(host_.options().write_timeout);
+  asio::async_write(stream_, asio::buffer(*bytes), [self = shared_from_this(), exchange, bytes](beast::error_code error, size_t) {
+    self->writing_ = false;
+    if (error) return exchange->cancel->store(true), self->account(*exchange), self->close();
+    self->stream_.expires_never();
+    self->write_next(exchange);
+  });
+}
+
+void HttpSession::arm_ping(const std::shared_ptr<Exchange>& exchange) {
+  if (streaming_done_) {
+    ping_.cancel();
+    return;
+  }
+  ping_.expires_after(host_.options().ping_interval);
+  ping_.async_wait([self = shared_from_this(), exchange](beast::error_code error) {
+    if (!error && !self->closed_ && self->current_ == exchange && !self->streaming_done_) self->push(exchange, ": ping\n\n", false);
+  });
+}
+
+void HttpSession::finished(const std::shared_ptr<Exchange>& exchange, bool keep_alive) {
+  ping_.cancel();
+  account(*exchange);
+  current_.reset();
+  outgoing_.reset();
+  host_.busy(-1);
+  if (!keep_alive) return linger();
+  read_header();
+}
+
+// A connection closed while bytes of the client are unread is reset, and a reset can destroy the answer on its way (a body
+// over the limit, say): the sending side ends first, then the rest of what comes is read and thrown away, for a while.
+void HttpSession::linger() {
+  beast::error_code ignored;
+  stream_.socket().shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+  buffer_.clear();
+  stream_.expires_after(kLinger);
+  discard();
+}
+
+void HttpSession::discard() {
+  stream_.async_read_some(buffer_.prepare(65536), [self = shared_from_this()](beast::error_code error, size_t bytes) {
+    self->lingered_ += bytes;
+    if (error || self->closed_ || self->lingered_ > 4 * self->host_.options().max_body) return self->close();
+    self->discard();
+  });
+}
+
+void HttpSession::account(const Exchange& exchange) const {
+  const HttpRequest& request = exchange.incoming;
+  const std::chrono::duration<double> took = Clock::now() - request.arrival;
+  host_.metrics().count_http(exchange.route.empty() ? "unknown" : exchange.route, known_method(request.method), exchange.status, took);
+  if (!host_.options().access_log) return;
+  const bool routine = exchange.route.starts_with("/health") || exchange.route == "/metrics" || exchange.route == "/livez" || exchange.route == "/readyz" || exchange.route == "/ping" ||
+                       exchange.route.starts_with("/v2/health");
+  const Usage& usage = exchange.usage;
+  const auto ms = [](auto duration) { return std::chrono::duration<double, std::milli>(duration).count(); };
+  log::write(routine ? log::Level::debug : log::Level::info, "request",
+             {{"request_id", request.id}, {"method", request.method}, {"route", exchange.route}, {"status", exchange.status}, {"bytes_in", request.body.size()},
+              {"bytes_out", exchange.bytes_out}, {"total_ms", ms(took)}, {"queue_ms", ms(usage.queue)}, {"infer_ms", ms(usage.inference)}, {"tokens_in", usage.prompt_tokens},
+              {"tokens_out", usage.generated_tokens}, {"model", usage.model}, {"client", request.client}});
+}
+
+}  // namespace inazuma

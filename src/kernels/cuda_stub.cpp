@@ -1,0 +1,12 @@
+// Stands in for the GPU home in programs that are built without it.
+
+#include "kernels/ops.h"
+
+namespace inazuma {
+
+Result<std::unique_ptr<Ops>> make_cuda_ops(const CudaOptions&) {
+  return Status(StatusCode::unsupported,
+                "this program was built without CUDA; run on the CPU, or build with the preset 'cuda'");
+}
+
+}  // namespace inazuma

@@ -1,0 +1,36 @@
+#pragma once
+// Counts for dashboards: Triton's names with Triton's meanings (shared/reference: triton-protocol), and our own family.
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "serving/repository.h"
+
+namespace inazuma {
+
+/// Thread-safe. Label values are bounded: model names known to the server, route templates, fixed words.
+class Metrics {
+ public:
+  /// Latency histogram bounds in seconds, increasing; at most 20.
+  explicit Metrics(std::vector<double> buckets = default_buckets());
+  ~Metrics();
+  static std::vector<double> default_buckets();
+
+  /// One ended inference request. `items` = inputs it held.
+  void count_request(const std::string& model, const Status& status, const Usage& usage, int items);
+  void count_http(std::string_view route, std::string_view method, int code, std::chrono::duration<double> took);
+  void connections(int delta);
+  void inflight(int delta);
+
+  /// Prometheus text 0.0.4, engine gauges read from `snapshot` now.
+  std::string text(const RepositorySnapshot& snapshot);
+
+ private:
+  struct Families;
+  std::unique_ptr<Families> families_;
+};
+
+}  // namespace inazuma

@@ -1,0 +1,142 @@
+// Tiny real models (tests/golden/cases): sixteen threads at once hear what transformers generated, and what they hear
+// alone.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "fakes.h"
+
+namespace inazuma::test {
+namespace {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+constexpr int kThreads = 16;
+
+struct Asked {
+  SequenceRequest row;
+  std::vector<int32_t> tokens;  // what transformers generated; empty for encoders
+};
+
+SequenceRequest generation_row(const json& generation, const json& sequences) {
+  const json& sequence = sequences.at(generation.at("prompt").get<size_t>());
+  SequenceRequest row;
+  row.ids = sequence.at("ids").get<std::vector<int32_t>>();
+  GenerationOptions& g = row.generation;
+  g.max_new_tokens = generation.at("max_new_tokens").get<int>();
+  g.eos = generation.value("eos_token_id", std::vector<int32_t>());
+  g.min_new_tokens = generation.value("min_new_tokens", 0);
+  g.repetition_penalty = generation.value("repetition_penalty", 1.0f);
+  return row;
+}
+
+SequenceRequest encoder_row(const json& sequence, const ModelInfo& info) {
+  SequenceRequest row;
+  row.ids = sequence.at("ids").get<std::vector<int32_t>>();
+  row.type_ids = sequence.value("types", std::vector<int32_t>());
+  if (info.type_vocab < 2) row.type_ids.clear();
+  row.rows = info.row_width > 0 ? SequenceRequest::Wanted::all : SequenceRequest::Wanted::none;
+  row.pooled = info.pooled_width > 0;
+  return row;
+}
+
+std::vector<Asked> questions(const json& golden, const ModelInfo& info) {
+  std::vector<Asked> out;
+  if (info.has_decoder) {
+    for (const json& generation : golden.at("generations"))
+      out.push_back(
+          {generation_row(generation, golden.at("sequences")), generation.at("tokens").get<std::vector<int32_t>>()});
+  } else {
+    for (const json& sequence : golden.at("sequences")) out.push_back({encoder_row(sequence, info), {}});
+  }
+  return out;
+}
+
+std::vector<Told> ask_alone(Engine& engine, const std::vector<Asked>& questions) {
+  std::vector<Told> out;
+  for (const Asked& asked : questions) {
+    const auto sink = std::make_shared<Collector>();
+    SequenceRequest row = asked.row;
+    row.sink = sink;
+    accept(engine, std::move(row));
+    EXPECT_TRUE(sink->wait(1));
+    out.push_back(sink->row(0));
+  }
+  return out;
+}
+
+void expect_close(const Rows& got, const Rows& alone, const std::string& where) {
+  ASSERT_EQ(got.values.size(), alone.values.size()) << where;
+  for (size_t i = 0; i < got.values.size(); ++i)
+    ASSERT_NEAR(got.values[i], alone.values[i], 1e-5f * std::max(1.0f, std::abs(alone.values[i])))
+        << where << " value " << i;
+}
+
+/// Each thread asks everything, from another place on.
+void ask_together(Engine& engine, const std::vector<Asked>& asked, const std::vector<Told>& alone,
+                  const std::string& name) {
+  const auto sink = std::make_shared<Collector>();
+  const int count = static_cast<int>(asked.size());
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < kThreads; ++thread)
+    threads.emplace_back([&, thread] {
+      for (int i = 0; i < count; ++i) {
+        SequenceRequest row = asked[static_cast<size_t>((i + thread) % count)].row;
+        row.index = thread * count + (i + thread) % count;
+        row.sink = sink;
+        accept(engine, std::move(row));
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  ASSERT_TRUE(sink->wait(kThreads * count)) << name;
+  for (int index = 0; index < kThreads * count; ++index) {
+    const Told told = sink->row(index);
+    const std::string where = name + " question " + std::to_string(index % count);
+    ASSERT_TRUE(told.failed.ok()) << where << ": " << told.failed.message();
+    EXPECT_EQ(told.tokens, asked[static_cast<size_t>(index % count)].tokens) << where;
+    expect_close(told.rows, alone[static_cast<size_t>(index % count)].rows, where);
+    expect_close(told.pooled, alone[static_cast<size_t>(index % count)].pooled, where);
+  }
+}
+
+void check_case(const fs::path& folder, const std::function<std::unique_ptr<Ops>()>& home,
+                const EngineOptions& options) {
+  std::unique_ptr<Ops> ops = home();
+  const json golden = json::parse(std::ifstream(folder / "golden.json"));
+  const std::shared_ptr<const Model> model = load_model(folder, *ops).value().model;
+  const auto engine = Engine::start(model, std::move(ops), options).value();
+  const std::vector<Asked> asked = questions(golden, model->info());
+  ask_together(*engine, asked, ask_alone(*engine, asked), folder.filename().string());
+  EXPECT_TRUE(engine->drain(Clock::now() + std::chrono::seconds(90)));
+  EXPECT_EQ(engine->stats().kv_blocks_used, 0);
+}
+
+const fs::path kCases = INAZUMA_SOURCE_DIR "/tests/golden/cases";
+
+class RealModel : public testing::TestWithParam<std::string> {};
+
+TEST_P(RealModel, SixteenThreadsHearTheSameOnTheCpu) {
+  const auto cpu = [] { return make_cpu_ops().value(); };
+  check_case(kCases / GetParam(), cpu, {});
+  check_case(kCases / GetParam(), cpu, {.max_sequences = 5, .max_batch_tokens = 7, .block_tokens = 3});
+}
+
+TEST_P(RealModel, AndOnTheReference) {
+  check_case(kCases / GetParam(), make_reference_ops, {.max_sequences = 7, .max_batch_tokens = 11, .block_tokens = 5});
+}
+
+INSTANTIATE_TEST_SUITE_P(Golden, RealModel,
+                         testing::Values("bert-ner", "bert-classify", "bert-pool-mean", "gpt2", "gpt2-untied", "t5",
+                                         "mt5", "t5-gated-silu", "t5-v11"),
+                         [](const auto& name) {
+                           std::string out = name.param;
+                           std::replace(out.begin(), out.end(), '-', '_');
+                           return out;
+                         });
+
+}  // namespace
+}  // namespace inazuma::test

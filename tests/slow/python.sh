@@ -1,0 +1,3 @@
+#!/bin/sh
+# Runs the Python that PYTHON names.
+exec "${PYTHON:-python3}" "$@"
