@@ -96,9 +96,11 @@ void HttpSession::run() {
   asio::dispatch(stream_.get_executor(), [self = shared_from_this()] { self->read_header(); });
 }
 
+// The waiting read is cancelled rather than the socket closed: a read that has already taken a request's first bytes, and only
+// waits for its turn to tell, cannot be cancelled any more and goes on.
 void HttpSession::close_when_idle() {
   asio::post(stream_.get_executor(), [self = shared_from_this()] {
-    if (!self->current_ && !self->reading_ && !self->bytes_waiting()) self->close();
+    if (self->waiting_ && !self->closed_) self->stream_.cancel();
   });
 }
 
@@ -135,7 +137,11 @@ void HttpSession::read_header() {
   }
   // Between requests the long timeout counts; from the first byte on, the short one.
   stream_.expires_after(host_.options().keep_alive_timeout);
+  waiting_ = true;
   stream_.async_read_some(buffer_.prepare(4096), [self = shared_from_this()](beast::error_code error, size_t bytes) {
+    self->waiting_ = false;
+    if (self->closed_) return;
+    if (error == asio::error::operation_aborted && self->host_.stopping()) return self->read_header();  // closes, unless bytes came in between
     if (error) return self->close();
     self->buffer_.commit(bytes);
     self->reading_ = true;
@@ -145,6 +151,7 @@ void HttpSession::read_header() {
 }
 
 void HttpSession::on_header(beast::error_code error) {
+  if (closed_) return;
   if (error == http::error::header_limit)
     return reject(431, Status(StatusCode::too_large, fmt::format("the request's headers exceed {} bytes", host_.options().max_header)));
   if (error == beast::error::timeout || error == http::error::end_of_stream || error == http::error::partial_message || error == asio::error::connection_reset ||
@@ -190,6 +197,7 @@ void HttpSession::read_body() {
 }
 
 void HttpSession::on_body(beast::error_code error, size_t) {
+  if (closed_) return;
   if (error == http::error::body_limit)
     return reject(413, Status(StatusCode::too_large, fmt::format("the body exceeds {} bytes (--max-body-size)", host_.options().max_body)));
   if (error == asio::error::operation_aborted && late_) return reject(408, Status(StatusCode::deadline_exceeded, "the body did not arrive in time"));
