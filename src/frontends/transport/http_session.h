@@ -79,6 +79,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   bool streaming_done_ = false;
   bool chunked_ = false;
   size_t lingered_ = 0;   // bytes thrown away since the last answer
+  bool waiting_ = false;  // for the first byte of a request
   bool reading_ = false;  // inside a request's header or body
   bool late_ = false;     // the body was waited for long enough
   bool closed_ = false;
