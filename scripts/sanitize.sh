@@ -2,7 +2,7 @@
 # The fast suite under AddressSanitizer and UndefinedBehaviorSanitizer; engine and serving under ThreadSanitizer.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-scripts/install_packages.sh test
+scripts/install_packages.sh fuzz
 scripts/build.sh asan
 echo "==> Fast suite under address and undefined-behaviour sanitizers"
 ctest --test-dir build/asan -L fast -LE 'slow|timing' -j2 --output-on-failure --progress

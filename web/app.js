@@ -6,7 +6,7 @@ import { bytes, copyButton, h, short } from "./dom.js";
 import { language, t, wirePreferences } from "./i18n.js";
 import { StreamView, timings, view } from "./render.js";
 import { StatusPanel } from "./status.js";
-import { MODES, modesOf, readParameters } from "./tasks.js";
+import { exampleLanguage, MODES, modesOf, readParameters } from "./tasks.js";
 
 const $ = (selector) => document.querySelector(selector);
 const POLL = 2000;
@@ -20,7 +20,7 @@ const state = {
 
 const model = () => state.models.find((one) => one.id === state.id);
 const slot = () => `${state.id}\n${state.mode}`;
-const values = () => remembered(state.values, () => ({ ...MODES[state.mode].examples(language(), model())[0] }));
+const values = () => remembered(state.values, () => ({ ...MODES[state.mode].examples(exampleLanguage(model(), language()), model())[0] }));
 const parameters = () => remembered(state.parameters, () => ({ ...MODES[state.mode].initial }));
 
 function remembered(map, make) {
@@ -138,7 +138,7 @@ function showForm() {
 }
 
 function examplesRow(spec) {
-  const examples = spec.examples(language(), model());
+  const examples = spec.examples(exampleLanguage(model(), language()), model());
   return h("div", { class: "examples", role: "group", "aria-label": t("examples") }, h("span", { class: "muted" }, t("examples")), examples.map((example) => {
     const text = example.text ?? example.question ?? example.query;
     return h("button", { type: "button", class: "chip", title: text, lang: "ja", onclick: () => {

@@ -23,12 +23,12 @@ const GENERATION = [
 
 const generate = (id, values, parameters) => ({ ...call(id, values.text, parameters, "/generate_stream"), stream: true });
 
-const REWRITES = {
-  ja: ["お名前を教えてください。", "本日は雨が降っていますが、会議は予定通り行います。", "先生は明日東京へ行かれます。", "その本はとても面白かったです。"],
-  en: ["お名前を教えてください。", "その本はとても面白かったです。"],
-};
-const rewriting = (suffix) => (lang) => REWRITES[lang].map((text) => ({ text: text + suffix }));
+const REWRITES = ["お名前を教えてください。", "本日は雨が降っていますが、会議は予定通り行います。", "先生は明日東京へ行かれます。", "その本はとても面白かったです。"];
+const rewriting = (suffix) => REWRITES.map((text) => ({ text: text + suffix }));
 const isRewriter = (model) => /style-ja/.test(model.id);
+
+/** Language of a model's examples: its own where its name or tokenizer tells, whatever language the page has. */
+export const exampleLanguage = (model, page) => (/japanese/i.test(model.tokenizer ?? "") || /(^|[-_/])(ja|jp|japanese)([-_/]|$)/i.test(model.id) ? "ja" : page);
 
 /** Modes in the order they are offered. `examples(lang, model)` gives values of the fields. */
 export const MODES = {
@@ -43,10 +43,7 @@ export const MODES = {
         { text: "トヨタ自動車は愛知県豊田市に本社を置き、昨年の売上は約37兆円でした。" },
         { text: "昨日の午後3時、大谷翔平選手が東京ドームで2本の本塁打を打った。" },
       ],
-      en: [
-        { text: "Marie Curie was born in Warsaw in 1867 and worked at the University of Paris." },
-        { text: "ジョー・バイデンはアメリカの大統領です。" },
-      ],
+      en: [{ text: "Marie Curie was born in Warsaw in 1867 and worked at the University of Paris." }, { text: "Amazon opened an office in Nairobi in March." }],
     })[lang],
     request: (id, values, parameters) => call(id, values.text, parameters),
   },
@@ -99,7 +96,7 @@ export const MODES = {
   "text-generation": {
     fields: [area("text", "f_prompt", 5)],
     parameters: [...GENERATION, flag("return_full_text", "false")],
-    examples: (lang, model) => (isRewriter(model) ? rewriting("::")(lang) : {
+    examples: (lang, model) => (isRewriter(model) ? rewriting("::") : {
       ja: [{ text: "昔々あるところに、" }, { text: "今日の天気は" }],
       en: [{ text: "Once upon a time, in a small village," }, { text: "The best way to learn a language is" }],
     }[lang]),
@@ -108,7 +105,7 @@ export const MODES = {
   "text2text-generation": {
     fields: [area("text", "f_source", 5)],
     parameters: GENERATION,
-    examples: (lang, model) => (isRewriter(model) ? rewriting("")(lang) : {
+    examples: (lang, model) => (isRewriter(model) ? rewriting("") : {
       ja: [{ text: "その男は窃盗犯に問われた。" }, { text: "彼は寛大であると聞いている。" }],
       en: [{ text: "translate English to German: The house is wonderful." }],
     }[lang]),

@@ -1,6 +1,7 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <cmath>
 #include <condition_variable>
 #include <future>
 #include <limits>
@@ -338,6 +339,12 @@ size_t EngineLoop::deliver_prompt(const Plan::Chunk& chunk, const StepResult& re
 }
 
 void EngineLoop::deliver_token(Sequence& row, const StepResult& result, size_t index, Clock::time_point now) {
+  // Ops::select_tokens says so of a row in which nothing can be chosen: scores that are all NaN or all forbidden.
+  if (std::isnan(result.logprobs[index]))
+    return fail_row(row, Status(StatusCode::internal,
+                                fmt::format("generated token {} cannot be chosen: each score is not a number, or its token "
+                                            "is forbidden; check the weights, or compute in float32",
+                                            row.generated + 1)));
   SequenceEvent event{.kind = SequenceEvent::Kind::token};
   event.token = {result.tokens[index], result.logprobs[index]};
   const size_t stride = static_cast<size_t>(result.inputs->top_tokens);

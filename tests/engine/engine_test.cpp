@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <numeric>
 #include <thread>
 
@@ -339,6 +340,28 @@ TEST(Engine, AStepThatThrowsFailsItsRowsAndTheEngineGoesOn) {
     EXPECT_EQ(engine->stats().kv_blocks_used, 0) << where;
     EXPECT_EQ(engine->stats().failed_total, 2) << where;
   }
+}
+
+TEST(Engine, ARowWhoseScoresAreNotNumbersFailsAloneAndSaysSo) {
+  const auto fake = model(Family::decoder);
+  fake->after = [](const Batch& batch, Output& out) {
+    const DecoderLane& lane = batch.decoder;
+    for (int64_t i = 0; lane.rows.defined() && i < lane.rows.rows(); ++i)
+      if (lane.positions.as<int32_t>()[lane.rows.as<int32_t>()[i]] == 9)
+        std::fill_n(out.logits.rows(i, i + 1).as<float>(), FakeModel::kVocab, std::numeric_limits<float>::quiet_NaN());
+  };
+  const auto engine = start(fake);
+  const auto sink = collector();
+  accept(*engine, generate_row(ramp(8), 6, 0, sink));  // positions 7 and 8 give two tokens, 9 gives none
+  accept(*engine, generate_row(ramp(3), 6, 1, sink));  // ends at position 8
+  ASSERT_TRUE(sink->wait(2));
+  EXPECT_EQ(sink->row(0).failed.code(), StatusCode::internal);
+  EXPECT_THAT(sink->row(0).failed.message(), HasSubstr("not a number"));
+  EXPECT_EQ(sink->row(0).tokens.size(), 2u);
+  EXPECT_EQ(sink->row(1).tokens, expected_greedy({}, ramp(3), 6));
+  accept(*engine, generate_row(ramp(3), 6, 2, sink));
+  ASSERT_TRUE(sink->wait(3));
+  EXPECT_EQ(sink->row(2).reason, FinishReason::length);
 }
 
 TEST(Engine, AModelThatThrowsSomethingElseIsInternal) {

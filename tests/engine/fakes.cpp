@@ -99,6 +99,7 @@ Output FakeModel::forward(Ops&, const Batch& batch, KvView& kv, Arena& arena) co
   Output out;
   if (batch.encoder.tokens > 0) encode(batch.encoder, kv, arena, out);
   if (batch.decoder.tokens > 0) decode(batch.decoder, kv, arena, out);
+  if (after) after(batch, out);
   return out;
 }
 

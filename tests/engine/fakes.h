@@ -33,6 +33,8 @@ class FakeModel final : public Model {
 
   /// Called at the start of every forward; may throw or wait.
   std::function<void(const Batch&)> before;
+  /// Called at the end of every forward; may spoil what it gives.
+  std::function<void(const Batch&, Output&)> after;
 
  private:
   void encode(const EncoderLane& lane, KvView& kv, Arena& arena, Output& out) const;
