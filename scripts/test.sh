@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs, builds and runs the fast suite: unit, golden and property tests, then the real server driven by real clients.
-# Ends with one line.
+# With CI=true also what takes longer and is rarely wanted at a desk: the suite under sanitizers (make sanitize) and every
+# fuzz target for a minute (make fuzz). Ends with one line.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 begin=$SECONDS
@@ -13,4 +14,8 @@ ctest --test-dir build/release -L fast -LE slow -j2 --output-on-failure --progre
 echo "==> Running the server under real clients"
 scripts/python_env.sh
 build/venv/bin/python -m pytest -q tests/e2e -p no:cacheprovider
+if [[ -n ${CI:-} ]]; then
+  scripts/sanitize.sh
+  scripts/fuzz.sh
+fi
 echo "==> All tests passed in $((SECONDS - begin)) s"
