@@ -1,0 +1,137 @@
+// Attention among the rows of each sequence of a step (encoders). A warp takes 16 query rows of one head and reads keys
+// and values straight from the fused projection; the warps of a block share them through L1. A sequence of up to 64
+// tokens is a single atom: no running maximum, no shared memory, no barrier.
+
+#include "kernels/cuda/attention_rows.cuh"
+#include "kernels/cuda/attention_tile.cuh"
+#include "kernels/cuda/check.h"
+#include "kernels/cuda/launch.h"
+
+namespace inazuma::cuda {
+
+namespace {
+
+constexpr int kMostWarps = 4;
+
+/// Blocks are numbered heads first: neighbours read neighbouring columns of the same rows.
+struct Place {
+  int head, sequence, group;
+};
+__device__ __forceinline__ Place place_of(unsigned block, int heads, int sequences) {
+  const unsigned rest = block / heads;
+  return {static_cast<int>(block % heads), static_cast<int>(rest % sequences), static_cast<int>(rest / sequences)};
+}
+
+template <class T, int DP, bool kCausal, bool kShort>
+__global__ void __launch_bounds__(32 * kMostWarps, DP <= 64 && !kCausal ? 3 : 2) attention_tiles(const Attention args) {
+  const Place at = place_of(blockIdx.x, args.heads, args.sequences);
+  const int begin = __ldg(args.offsets + at.sequence), length = __ldg(args.offsets + at.sequence + 1) - begin;
+  const int warps = blockDim.x / 32;
+  const int position = (at.group * warps + threadIdx.x / 32) * kTileRows;
+  if (position >= length) return;
+  const int rows = min(kTileRows, length - position), column = at.head * args.head_dim;
+  const int64_t row = begin + position;
+
+  QueryTile<DP> query;
+  load_query<T, DP>(query, static_cast<const T*>(args.q) + row * args.q_stride + column, args.q_stride, rows,
+                    args.head_dim);
+  ContiguousKeys<T> keys{static_cast<const T*>(args.k) + begin * args.k_stride + column,
+                         static_cast<const T*>(args.v) + begin * args.v_stride + column, args.k_stride, args.v_stride};
+  const ScoreRule rule{args.scale * kLog2e,
+                       args.bias.table == nullptr
+                           ? nullptr
+                           : args.bias.table + static_cast<int64_t>(at.head) * (2 * args.bias.max_distance + 1),
+                       args.bias.max_distance};
+  const int keys_end = kCausal ? position + rows : length;
+  Weighted<DP> all;
+  attend_tile<T, DP, kCausal, kShort>(all, query, keys, keys_end, position, rows, args.head_dim, rule);
+  store_rows<T, DP>(all, static_cast<T*>(args.out) + row * args.out_stride + column, args.out_stride, rows,
+                    args.head_dim, keys_end);
+}
+
+template <class T, int R>
+__global__ void __launch_bounds__(32 * kRowWarps) attention_rows(const Attention args) {
+  extern __shared__ float shared[];
+  const Place at = place_of(blockIdx.x, args.heads, args.sequences);
+  const int begin = __ldg(args.offsets + at.sequence), length = __ldg(args.offsets + at.sequence + 1) - begin;
+  const int warp = threadIdx.x / 32, column = at.head * args.head_dim;
+  const int position = (at.group * kRowWarps + warp) * R;
+  if (position >= length) return;
+  const int64_t row = begin + position;
+  const RowKeys<T> keys{static_cast<const T*>(args.k) + begin * args.k_stride + column,
+                        static_cast<const T*>(args.v) + begin * args.v_stride + column,
+                        args.k_stride,
+                        args.v_stride,
+                        nullptr,
+                        0,
+                        1};
+  const RowTask<T> task{static_cast<const T*>(args.q) + row * args.q_stride + column,
+                        static_cast<T*>(args.out) + row * args.out_stride + column,
+                        args.q_stride,
+                        args.out_stride,
+                        min(R, length - position),
+                        position,
+                        length,
+                        args.head_dim,
+                        args.scale,
+                        args.bias.table == nullptr
+                            ? nullptr
+                            : args.bias.table + static_cast<int64_t>(at.head) * (2 * args.bias.max_distance + 1),
+                        args.bias.max_distance,
+                        args.causal};
+  attend_rows<T, R>(task, keys, shared + warp * R * args.head_dim);
+}
+
+bool aligned16(const void* pointer, int64_t stride) {
+  return reinterpret_cast<uintptr_t>(pointer) % 16 == 0 && stride % 8 == 0;
+}
+
+unsigned blocks_of(const Attention& args, int rows_per_block) {
+  const int64_t groups = (args.max_length + rows_per_block - 1) / rows_per_block;
+  const int64_t blocks = groups * args.sequences * args.heads;
+  if (blocks > INT32_MAX) check(cudaErrorInvalidConfiguration, "attention: too many sequences in one step");
+  return static_cast<unsigned>(blocks);
+}
+
+template <class T, int DP, bool kCausal, bool kShort>
+void launch_tiles(const Attention& args, cudaStream_t stream) {
+  const int tiles = (args.max_length + kTileRows - 1) / kTileRows;
+  const int warps = tiles < kMostWarps ? tiles : kMostWarps;
+  const unsigned blocks = blocks_of(args, warps * kTileRows);
+  attention_tiles<T, DP, kCausal, kShort><<<blocks, 32 * warps, 0, stream>>>(args);
+  check_launch("attention");
+}
+
+template <class T>
+void launch_half(const Attention& args, cudaStream_t stream) {
+  if (args.head_dim > 64)
+    return args.causal ? launch_tiles<T, 128, true, false>(args, stream)
+                       : launch_tiles<T, 128, false, false>(args, stream);
+  if (args.causal) return launch_tiles<T, 64, true, false>(args, stream);
+  return args.max_length <= kAtomKeys ? launch_tiles<T, 64, false, true>(args, stream)
+                                      : launch_tiles<T, 64, false, false>(args, stream);
+}
+
+template <class T>
+void launch_rows(const Attention& args, cudaStream_t stream) {
+  constexpr int kRows = 4;
+  if (args.head_dim > kRowsHeadDim) check(cudaErrorInvalidValue, "attention: head_dim above 256");
+  const size_t shared = sizeof(float) * kRowWarps * kRows * static_cast<size_t>(args.head_dim);
+  attention_rows<T, kRows><<<blocks_of(args, kRowWarps * kRows), 32 * kRowWarps, shared, stream>>>(args);
+  check_launch("attention");
+}
+
+}  // namespace
+
+void attention(const Attention& args, cudaStream_t stream) {
+  if (args.sequences == 0 || args.max_length == 0) return;
+  const bool tiles = args.type != Type::f32 && args.head_dim % 8 == 0 && args.head_dim <= 128 &&
+                     aligned16(args.q, args.q_stride) && aligned16(args.k, args.k_stride) &&
+                     aligned16(args.v, args.v_stride) && aligned16(args.out, args.out_stride);
+  if (args.type == Type::f16) return tiles ? launch_half<__half>(args, stream) : launch_rows<__half>(args, stream);
+  if (args.type == Type::bf16)
+    return tiles ? launch_half<__nv_bfloat16>(args, stream) : launch_rows<__nv_bfloat16>(args, stream);
+  launch_rows<float>(args, stream);
+}
+
+}  // namespace inazuma::cuda

@@ -1,0 +1,219 @@
+// Dense products with 1 to 64 rows: as fast as the weights stream in.
+//
+// A block makes 16 (or 32) columns of the answer for all rows; its warps share the inner axis: each reads its slice of
+// the block's weight rows 16 bytes a lane, straight into registers, all loads of a batch in flight before the first
+// use. The weights are the tensor cores' A operand, the rows of x their B operand (8 rows a product). Slices are added
+// in order in shared memory.
+//
+// Neighbours: how the inner axis is cut depends on `in` alone, columns of a product do not see each other, and sums run
+// in one order: a row has the same bits with 1 to 64 rows. It has other bits than cuBLASLt gives it.
+
+#include "kernels/cuda/activate.cuh"
+#include "kernels/cuda/check.h"
+#include "kernels/cuda/element.cuh"
+#include "kernels/cuda/mma.cuh"
+
+namespace inazuma::cuda {
+
+namespace {
+
+constexpr int kChunk = 32;        ///< inner elements that one 16-byte load a lane covers
+constexpr int kLongInner = 2048;  ///< from here on 16 warps share the inner axis, below 8
+constexpr int kRoundRows = 32;    ///< rows whose partial sums are in shared memory at a time
+
+struct Extra {
+  float bias = 0.0f, multiplier = 1.0f, residual = 0.0f;
+};
+__device__ __forceinline__ Extra extra_of(const SkinnyLinear& args, int row, int column) {
+  Extra extra;
+  if (row >= args.rows || column >= args.out_columns) return extra;
+  if (args.bias != nullptr) extra.bias = load_element(args.bias, column, args.bias_type);
+  if (args.multiplier.data != nullptr)
+    extra.multiplier = load_element(args.multiplier.data, row * args.multiplier.stride + column, args.multiplier.type);
+  if (args.residual.data != nullptr)
+    extra.residual = load_element(args.residual.data, row * args.residual.stride + column, args.residual.type);
+  return extra;
+}
+__device__ __forceinline__ void finish_element(const SkinnyLinear& args, int row, int column, float sum,
+                                               const Extra& extra) {
+  if (row >= args.rows || column >= args.out_columns) return;
+  float y = args.alpha * sum;
+  if (args.bias != nullptr) y += extra.bias;
+  y = args.out.type == Type::f32 ? activate<false>(args.activation, y) : activate<true>(args.activation, y);
+  if (args.multiplier.data != nullptr) y *= extra.multiplier;
+  if (args.residual.data != nullptr) y += extra.residual;
+  store_element(args.out.data, row * args.out.stride + column, args.out.type, y);
+}
+
+/// NT: groups of 8 rows; MT: groups of 16 columns; W: warps.
+template <class T, int NT, int MT, int W>
+__global__ void __launch_bounds__(32 * W) skinny_tiles(const SkinnyLinear args) {
+  constexpr int kRoundTiles = NT < kRoundRows / 8 ? NT : kRoundRows / 8;
+  constexpr int kColumns = 16 * MT, kPitch = kColumns + 4;  // the pitch keeps the lanes' stores in different banks
+  constexpr int kBatch = NT == 1 ? 8 : 4;                   // chunks whose weights are in flight together
+  constexpr bool kEarly = NT <= 2;                          // x too
+  extern __shared__ float partial[];                        // [W][8 kRoundTiles][kPitch]
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, c = lane % 4;
+  const int first_column = static_cast<int>(blockIdx.x) * kColumns;
+  const T* weight = static_cast<const T*>(args.weight);
+  const T* x = static_cast<const T*>(args.x.data);
+  const Extra first_extra = extra_of(args, threadIdx.x / kColumns, first_column + threadIdx.x % kColumns);
+
+  float sums[MT][NT][4] = {};
+  const int chunks = (args.in + kChunk - 1) / kChunk;
+  const int begin = chunks * warp / W, end = chunks * (warp + 1) / W;
+  const auto load_x = [&](uint4(&to)[NT], int chunk) {
+    const int k = kChunk * chunk + 8 * c;
+#pragma unroll
+    for (int t = 0; t < NT; ++t)
+      to[t] = load16(x + (8 * t + g) * args.x.stride + k, chunk < end && k < args.in && 8 * t + g < args.rows);
+  };
+#pragma unroll 1
+  for (int batch = begin; batch < end; batch += kBatch) {
+    uint4 a[kBatch][MT][2];
+#pragma unroll
+    for (int u = 0; u < kBatch; ++u)
+#pragma unroll
+      for (int m = 0; m < MT; ++m)
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const int k = kChunk * (batch + u) + 8 * c, column = first_column + 16 * m + g + 8 * half;
+          a[u][m][half] = stream16(weight + static_cast<int64_t>(column) * args.in + k,
+                                   batch + u < end && k < args.in && column < args.out_columns);
+        }
+    uint4 b[kEarly ? kBatch : 1][NT];
+    if (kEarly) {
+#pragma unroll
+      for (int u = 0; u < kBatch; ++u) load_x(b[kEarly ? u : 0], batch + u);
+    }
+#pragma unroll
+    for (int u = 0; u < kBatch; ++u) {
+      if (batch + u >= end) break;  // the same for the whole warp
+      uint4(&now)[NT] = b[kEarly ? u : 0];
+      if (!kEarly) load_x(now, batch + u);
+#pragma unroll
+      for (int step = 0; step < 2; ++step)
+#pragma unroll
+        for (int m = 0; m < MT; ++m)
+#pragma unroll
+          for (int t = 0; t < NT; ++t)
+            Packed<T>::multiply(sums[m][t], word(a[u][m][0], 2 * step), word(a[u][m][1], 2 * step),
+                                word(a[u][m][0], 2 * step + 1), word(a[u][m][1], 2 * step + 1), word(now[t], 2 * step),
+                                word(now[t], 2 * step + 1));
+    }
+  }
+
+#pragma unroll
+  for (int round = 0; round < NT; round += kRoundTiles) {
+    if (round > 0) __syncthreads();
+    float* mine = partial + warp * 8 * kRoundTiles * kPitch;
+#pragma unroll
+    for (int t = 0; t < kRoundTiles; ++t)
+#pragma unroll
+      for (int m = 0; m < MT; ++m)
+#pragma unroll
+        for (int e = 0; e < 4; ++e)
+          mine[(8 * t + 2 * c + (e & 1)) * kPitch + 16 * m + g + 8 * (e >> 1)] = sums[m][round + t][e];
+    __syncthreads();
+    for (int i = threadIdx.x; i < 8 * kRoundTiles * kColumns; i += 32 * W) {
+      const int row = i / kColumns, column = i % kColumns;
+      float sum = 0.0f;
+#pragma unroll
+      for (int w = 0; w < W; ++w) sum += partial[(w * 8 * kRoundTiles + row) * kPitch + column];
+      const bool prepared = round == 0 && i == static_cast<int>(threadIdx.x);
+      finish_element(args, 8 * round + row, first_column + column, sum,
+                     prepared ? first_extra : extra_of(args, 8 * round + row, first_column + column));
+    }
+  }
+}
+
+template <class T, int NT, int MT, int W>
+void launch_tiles(const SkinnyLinear& args, cudaStream_t stream) {
+  constexpr int kTiles = NT < kRoundRows / 8 ? NT : kRoundRows / 8;
+  constexpr size_t kShared = sizeof(float) * W * 8 * kTiles * (16 * MT + 4);
+  static_assert(kShared <= 48 * 1024, "more shared memory than every device gives without asking");
+  const unsigned blocks = static_cast<unsigned>((args.out_columns + 16 * MT - 1) / (16 * MT));
+  skinny_tiles<T, NT, MT, W><<<blocks, 32 * W, kShared, stream>>>(args);
+}
+
+template <class T, int NT>
+void launch_rows(const SkinnyLinear& args, cudaStream_t stream) {
+  if (args.in >= kLongInner) return launch_tiles<T, NT, 1, 16>(args, stream);
+  if constexpr (NT == 8)  // each block reads all of x: fewer blocks once there are enough
+    if (args.out_columns >= 4096) return launch_tiles<T, NT, 2, 8>(args, stream);
+  launch_tiles<T, NT, 1, 8>(args, stream);
+}
+
+template <class T>
+void launch_half(const SkinnyLinear& args, cudaStream_t stream) {
+  if (args.rows <= 8) return launch_rows<T, 1>(args, stream);
+  if (args.rows <= 16) return launch_rows<T, 2>(args, stream);
+  if (args.rows <= 32) return launch_rows<T, 4>(args, stream);
+  launch_rows<T, 8>(args, stream);
+}
+
+// A warp per column, eight rows at a time, a lane every 32nd group of four inner elements: f32, and 16-bit types whose
+// addresses do not suit 16-byte loads. Correct rather than fast.
+constexpr int kPlainWarps = 4, kPlainRows = 8;
+
+template <class T>
+__global__ void __launch_bounds__(32 * kPlainWarps) skinny_plain(const SkinnyLinear args) {
+  const int lane = threadIdx.x % 32, column = static_cast<int>(blockIdx.x) * kPlainWarps + threadIdx.x / 32;
+  const int first_row = static_cast<int>(blockIdx.y) * kPlainRows;
+  if (column >= args.out_columns) return;
+  const T* weight = static_cast<const T*>(args.weight) + static_cast<int64_t>(column) * args.in;
+  const T* x = static_cast<const T*>(args.x.data) + first_row * args.x.stride;
+  const int rows = min(kPlainRows, args.rows - first_row);
+  float sums[kPlainRows] = {};
+  for (int group = 4 * lane; group < args.in; group += 128)
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int k = group + i;
+      if (k >= args.in) break;
+      const float w = to_f32(weight[k]);
+#pragma unroll
+      for (int r = 0; r < kPlainRows; ++r)
+        if (r < rows) sums[r] = __fmaf_rn(to_f32(x[r * args.x.stride + k]), w, sums[r]);
+    }
+#pragma unroll
+  for (int r = 0; r < kPlainRows; ++r) {
+    const float sum = warp_sum(sums[r]);
+    if (lane == r && r < rows) finish_element(args, first_row + r, column, sum, extra_of(args, first_row + r, column));
+  }
+}
+
+template <class T>
+void launch_plain(const SkinnyLinear& args, cudaStream_t stream) {
+  const dim3 blocks(static_cast<unsigned>((args.out_columns + kPlainWarps - 1) / kPlainWarps),
+                    static_cast<unsigned>((args.rows + kPlainRows - 1) / kPlainRows));
+  skinny_plain<T><<<blocks, 32 * kPlainWarps, 0, stream>>>(args);
+}
+
+bool suits_tiles(const SkinnyLinear& args) {
+  return args.type != Type::f32 && args.rows <= kSkinnyRows && args.in % 8 == 0 && vectors(args.x) &&
+         reinterpret_cast<uintptr_t>(args.weight) % 16 == 0;
+}
+
+}  // namespace
+
+bool skinny_linear_wins(int rows, int, int in, Type type) {
+  return type != Type::f32 && rows <= kSkinnyRows && in % 8 == 0;
+}
+
+size_t skinny_linear_scratch(const SkinnyLinear&) {
+  return 0;
+}
+
+void skinny_linear(const SkinnyLinear& args, cudaStream_t stream) {
+  if (args.rows == 0 || args.out_columns == 0) return;
+  const bool tiles = suits_tiles(args);
+  if (args.type == Type::f16)
+    tiles ? launch_half<__half>(args, stream) : launch_plain<__half>(args, stream);
+  else if (args.type == Type::bf16)
+    tiles ? launch_half<__nv_bfloat16>(args, stream) : launch_plain<__nv_bfloat16>(args, stream);
+  else
+    launch_plain<float>(args, stream);
+  check_launch("skinny_linear");
+}
+
+}  // namespace inazuma::cuda
