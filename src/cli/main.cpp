@@ -55,7 +55,7 @@ int main(int argc, char** argv) {
   }
   for (const auto& [name, run] : commands) {
     if (!app.got_subcommand(name)) continue;
-    inazuma::Result<int> code = inazuma::capture([&] { return run(); });
+    inazuma::Result<int> code = inazuma::capture([&run = run] { return run(); });
     return code.ok() ? *code : complain(code.status(), code.status().code() == inazuma::StatusCode::invalid ? kUsage : kFailed);
   }
   return kUsage;

@@ -6,7 +6,7 @@
 #include "text/bpe/gpt2_tokenizer.h"
 #include "text/japanese/bert_japanese_tokenizer.h"
 #include "text/pipeline/pipeline_tokenizer.h"
-#include "text/sentencepiece/t5_tokenizer.h"
+#include "text/t5/t5_tokenizer.h"
 #include "text/tokenizer.h"
 
 namespace inazuma {
@@ -148,9 +148,8 @@ Shared load_fast(const Choice& choice, const Path& directory) {
   if (has(directory, "tokenizer.json")) return load_pipeline_tokenizer(directory).value();
   if (choice.family == Family::bert) return load_pipeline_tokenizer(directory, bert_pipeline(directory), true).value();
   if (choice.family == Family::gpt2) return load_pipeline_tokenizer(directory, gpt2_pipeline(directory)).value();
-  throw fail(StatusCode::not_found,
-             "{}: {} needs tokenizer.json; name T5Tokenizer in tokenizer_config.json to use spiece.model",
-             directory.string(), choice.shown);
+  if (choice.family == Family::t5) return load_pipeline_tokenizer(directory, t5_pipeline(directory)).value();
+  throw fail(StatusCode::not_found, "{}: {} needs tokenizer.json", directory.string(), choice.shown);
 }
 
 Shared load(const Path& directory, const TokenizerOptions& options) {

@@ -86,7 +86,7 @@ TEST(Unicode, NormalFormsOfEveryCodePointArePythons) {
       {"nfc", NormalForm::nfc}, {"nfd", NormalForm::nfd}, {"nfkc", NormalForm::nfkc}, {"nfkd", NormalForm::nfkd}};
   for (const auto& [key, form] : forms) {
     const auto expected = changes(key);
-    for_each_scalar([&](char32_t point) {
+    for_each_scalar([&, key = key, form = form](char32_t point) {
       auto found = expected.find(point);
       const std::u32string text(1, point);
       ASSERT_EQ(normalize(text, form), found == expected.end() ? text : found->second) << key << std::hex << +point;

@@ -152,6 +152,7 @@ void HttpServer::stop() {
   for (std::thread& thread : impl_->threads_) thread.join();
   impl_->threads_.clear();
   const std::lock_guard lock(impl_->mutex_);
+  for (const auto& session : impl_->sessions_) session->abandon();
   impl_->sessions_.clear();
 }
 

@@ -104,6 +104,11 @@ void HttpSession::close_when_idle() {
   });
 }
 
+void HttpSession::abandon() {
+  closed_ = true;
+  current_.reset();
+}
+
 bool HttpSession::bytes_waiting() {
   beast::error_code error;
   return stream_.socket().available(error) > 0 && !error;

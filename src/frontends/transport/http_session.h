@@ -37,6 +37,8 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   void run();
   /// From any thread: close now if no request is being read or answered, else after the answer.
   void close_when_idle();
+  /// Once no thread runs handlers any more: lets go of a request that nobody answered, which holds this session.
+  void abandon();
 
  private:
   class Exchange;

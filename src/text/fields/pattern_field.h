@@ -21,5 +21,6 @@ PrependScheme read_prepend_scheme(const JsonField& field);
 
 /// Standard base64 with padding; nullopt for anything else.
 std::optional<std::string> decode_base64(std::string_view text);
+std::string encode_base64(std::string_view bytes);
 
 }  // namespace inazuma

@@ -1,4 +1,4 @@
-#include "text/sentencepiece/t5_tokenizer.h"
+#include "text/t5/t5_tokenizer.h"
 
 #include <algorithm>
 

@@ -9,6 +9,10 @@
 
 namespace inazuma {
 
+/// What T5TokenizerFast makes of spiece.model (keys of the configuration: extra_ids, add_prefix_space, legacy).
+/// Throws Error(not_found), Error(malformed), Error(unsupported) or Error(invalid) naming file or key.
+nlohmann::json t5_pipeline(const std::filesystem::path& directory);
+
 class T5Tokenizer : public SlowTokenizer {
  public:
   /// Reads spiece.model of the configuration's directory. Keys: legacy (default true), add_prefix_space (true),
