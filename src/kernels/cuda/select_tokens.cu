@@ -1,0 +1,716 @@
+// Choosing the next token of each row: a block per row, no sort of the vocabulary, no answer that depends on timing.
+//
+// Greedy rows are one pass. A filter (top-k, top-p, typical-p) asks: going through the ids in some order, best first,
+// which is the first at which the mass so far reaches a target? `walk` answers it with a histogram of the distance from
+// the best (two levels), then exactly among the few ids of one bin. Masses are whole numbers (2^-42 of the largest
+// probability), so that sums do not depend on order. What survives is described by an edge, and once it is few enough,
+// kept as a list in shared memory.
+
+#include <cfloat>
+#include <climits>
+
+#include "kernels/cuda/block.cuh"
+#include "kernels/cuda/check.h"
+#include "kernels/cuda/launch.h"
+
+namespace inazuma::cuda {
+
+namespace {
+
+constexpr int kList = kBlockThreads;   ///< ids that fit into a list: one per thread
+constexpr int kBins = kBlockThreads;   ///< of a histogram: one per thread
+constexpr float kBinsPerUnit = 32.0f;  ///< bins of the first level are 1/32 wide, of the second 1/32768
+constexpr float kSubBins = 1024.0f;
+constexpr int kWindowWords = 8192;              ///< ids whose penalties are worked on together: 32 · this
+constexpr double kMassOfOne = 4398046511104.0;  ///< 2^42
+constexpr float kRemoved = -INFINITY;
+
+/// The list of ids that may still be chosen, in order of id.
+struct List {
+  float score[kList];
+  int id[kList];
+};
+/// Ids of one bin, in no order.
+struct Gathered {
+  uint64_t key[kList];
+  uint64_t mass[kList];
+  float score[kList];
+  int id[kList];
+};
+/// Per bin: how many ids, and their mass in three parts of 14 bits, so that 32-bit sums of 2^18 parts do not overflow.
+struct Histogram {
+  unsigned count[kBins];
+  unsigned part[3][kBins];
+};
+struct Shared {
+  union {
+    unsigned window[kWindowWords];
+    struct {
+      union {
+        Gathered gathered;
+        Histogram histogram;
+      };
+      List list;
+    };
+  };
+  BlockScratch scratch;
+  int count;
+  int chosen_id;
+  float chosen_score;
+  uint64_t chosen_key;
+};
+
+// NaN is never chosen, +inf counts as the largest finite score, and -0 is 0.
+__device__ __forceinline__ float cleaned(float score) {
+  return score != score ? kRemoved : fminf(score, FLT_MAX) + 0.0f;
+}
+
+/// Larger scores have larger keys.
+__device__ __forceinline__ uint32_t ordered(float score) {
+  const uint32_t bits = __float_as_uint(score);
+  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+
+// Philox4x32-10 as in kernels/philox.h, which says what it draws; std::array is not for device code.
+__device__ double philox_uniform_of(uint64_t seed, uint32_t generated) {
+  uint32_t c0 = generated, c1 = 0, c2 = 0, c3 = 0;
+  uint32_t k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
+  for (int round = 0; round < 10; ++round) {
+    const uint32_t a_low = 0xD2511F53u * c0, a_high = __umulhi(0xD2511F53u, c0);
+    const uint32_t b_low = 0xCD9E8D57u * c2, b_high = __umulhi(0xCD9E8D57u, c2);
+    c0 = b_high ^ c1 ^ k0;
+    c1 = b_low;
+    c2 = a_high ^ c3 ^ k1;
+    c3 = a_low;
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  const uint64_t bits = (static_cast<uint64_t>(c0) >> 5 << 26) | (c1 >> 6);
+  return static_cast<double>(bits) * 0x1p-53;
+}
+
+/// What survives so far: scores above an edge; of scores at the edge, ids up to `cut`; and after typical-p surprises
+/// up to `most_surprise`.
+struct Kept {
+  float edge = -FLT_MAX;
+  int cut = INT_MAX;
+  bool typical = false;
+  double most_surprise = 0.0;
+  double largest = 0.0, log_total = 0.0, entropy = 0.0;  ///< what a surprise refers to
+
+  __device__ __forceinline__ double surprise(float score) const {
+    return fabs(-(static_cast<double>(score) - largest - log_total) - entropy);
+  }
+  __device__ __forceinline__ bool in_front(float score, int id) const {
+    return score > edge || (score == edge && id <= cut);
+  }
+  __device__ __forceinline__ bool holds(float score, int id) const {
+    return in_front(score, id) && (!typical || surprise(score) <= most_surprise);
+  }
+};
+
+/// The scores of one row: the vocabulary, or (`listed` >= 0) the list in shared memory.
+struct Scores {
+  const float* logits;
+  int vocab;
+  bool wide;  ///< logits may be read 16 bytes at a time
+  int listed = -1;
+
+  __device__ __forceinline__ float at(int id) const { return cleaned(logits[id]); }
+  /// Scores of ids [id, id + 4), -inf beyond the vocabulary.
+  __device__ __forceinline__ void load4(int id, float (&to)[4]) const {
+    if (wide && id + 4 <= vocab) {
+      const float4 four = *reinterpret_cast<const float4*>(logits + id);
+      to[0] = four.x, to[1] = four.y, to[2] = four.z, to[3] = four.w;
+    } else {
+#pragma unroll
+      for (int k = 0; k < 4; ++k) to[k] = id + k < vocab ? logits[id + k] : kRemoved;
+    }
+#pragma unroll
+    for (int k = 0; k < 4; ++k) to[k] = cleaned(to[k]);
+  }
+  /// visit(id, score) for this thread's share of what `kept` holds.
+  template <class Visit>
+  __device__ __forceinline__ void each(const List& list, const Kept& kept, Visit visit) const {
+    if (listed >= 0) {
+      const int i = threadIdx.x;
+      if (i < listed && kept.holds(list.score[i], list.id[i])) visit(list.id[i], list.score[i]);
+      return;
+    }
+#pragma unroll 1
+    for (int id = 4 * threadIdx.x; id < vocab; id += 4 * kBlockThreads) {
+      float four[4];
+      load4(id, four);
+#pragma unroll
+      for (int k = 0; k < 4; ++k)
+        if (kept.holds(four[k], id + k)) visit(id + k, four[k]);
+    }
+  }
+};
+
+struct Best {
+  float score;
+  int id;
+};
+/// The largest score and the lowest id that has it, as one number; larger is better.
+__device__ __forceinline__ uint64_t rank_of(float score, int id) {
+  return static_cast<uint64_t>(ordered(score)) << 32 | (0xFFFFFFFFu - static_cast<uint32_t>(id));
+}
+__device__ __forceinline__ Best best_of(BlockScratch& scratch, float score, int id) {
+  const uint64_t best = block_max(scratch, rank_of(score, id));
+  const uint32_t key = static_cast<uint32_t>(best >> 32);
+  return {__uint_as_float(key & 0x80000000u ? key & 0x7FFFFFFFu : ~key),
+          static_cast<int>(0xFFFFFFFFu - static_cast<uint32_t>(best))};
+}
+
+// Penalties, bans and minimum lengths, written into the logits.
+__device__ void process(Shared& shared, float* logits, int vocab, const SelectionRow& row, const int32_t* history,
+                        const int32_t* bans) {
+  const bool counted = row.frequency_penalty != 0.0f || row.presence_penalty != 0.0f;
+  if (row.repetition_penalty != 1.0f || counted)
+    for (int from = 0; from < vocab; from += 32 * kWindowWords) {
+      for (int i = threadIdx.x; i < kWindowWords; i += kBlockThreads) shared.window[i] = 0;
+      __syncthreads();
+      for (int i = threadIdx.x; i < row.length; i += kBlockThreads) {
+        const int32_t id = history[i];
+        if (id < from || id >= vocab || id - from >= 32 * kWindowWords) continue;
+        const unsigned bit = 1u << (id - from) % 32;
+        if (atomicOr(&shared.window[(id - from) / 32], bit) & bit) continue;  // another thread has this id
+        float score = cleaned(logits[id]);
+        score = score < 0.0f ? __fmul_rn(score, row.repetition_penalty) : __fdiv_rn(score, row.repetition_penalty);
+        if (counted) {
+          int count = 0;
+          for (int j = row.length - row.generated; j < row.length; ++j) count += history[j] == id ? 1 : 0;
+          score = __fsub_rn(score, __fmul_rn(static_cast<float>(count), row.frequency_penalty));
+          if (count > 0) score = __fsub_rn(score, row.presence_penalty);
+        }
+        logits[id] = cleaned(score);
+      }
+      __syncthreads();
+    }
+  for (int i = row.ban_begin + threadIdx.x; i < row.ban_end; i += kBlockThreads) {
+    const int32_t id = bans[i];
+    if (id >= 0 && id < vocab) logits[id] = kRemoved;
+  }
+  if (row.generated < row.min_new_tokens && threadIdx.x < row.eos_count) {
+    const int32_t id = row.eos[threadIdx.x];
+    if (id >= 0 && id < vocab) logits[id] = kRemoved;
+  }
+  __syncthreads();
+}
+
+/// What a walk counts, and in which order it goes.
+enum class Order { count, probability, surprise };
+
+struct Walk {
+  const Scores& scores;
+  const Kept& kept;
+  double largest;  ///< score of mass one
+
+  template <Order order>
+  __device__ __forceinline__ uint64_t mass(float score) const {
+    if (order == Order::count) return 1;
+    return static_cast<uint64_t>(__double2ll_rn(exp(static_cast<double>(score) - largest) * kMassOfOne));
+  }
+  /// Never falls along the order.
+  template <Order order>
+  __device__ __forceinline__ float distance(float score) const {
+    if (order == Order::surprise) return static_cast<float>(kept.surprise(score));
+    return static_cast<float>(largest - static_cast<double>(score));
+  }
+  /// Smaller comes first; of equal keys the lower id.
+  template <Order order>
+  __device__ __forceinline__ uint64_t key(float score) const {
+    if (order == Order::surprise) return static_cast<uint64_t>(__double_as_longlong(kept.surprise(score)));
+    return ~ordered(score);
+  }
+};
+__device__ __forceinline__ int bin_of(float distance) {
+  return static_cast<int>(fminf(distance * kBinsPerUnit, kBins - 1.0f));
+}
+__device__ __forceinline__ int sub_bin_of(float distance, int bin) {
+  return static_cast<int>(fminf((distance * kBinsPerUnit - static_cast<float>(bin)) * kSubBins, kBins - 1.0f));
+}
+
+/// Where a walk ended; `found` is false when all that is left does not reach the target.
+struct End {
+  bool found;
+  float score;
+  int id;
+  uint64_t key;
+};
+
+/// The first id, in order, at which the mass reaches `target_of(total)` (at least 1).
+template <Order order, class TargetOf>
+__device__ End walk(Shared& shared, const Scores& scores, const Kept& kept, double largest, TargetOf target_of) {
+  const Walk in{scores, kept, largest};
+  const int thread = threadIdx.x;
+  uint64_t before = 0, target = 0;
+  int bin = -1, sub_bin = -1;
+  bool few = scores.listed >= 0;
+  if (few) {
+    uint64_t mine = 0;
+    scores.each(shared.list, kept, [&](int, float score) { mine += in.template mass<order>(score); });
+    const uint64_t total = block_sum(shared.scratch, mine);
+    target = target_of(total);
+    if (total < target) return {false};
+  }
+  for (int level = 0; level < 2 && !few; ++level) {
+    Histogram& histogram = shared.histogram;
+    __syncthreads();
+    histogram.count[thread] = histogram.part[0][thread] = histogram.part[1][thread] = histogram.part[2][thread] = 0;
+    __syncthreads();
+    scores.each(shared.list, kept, [&](int, float score) {
+      const float distance = in.template distance<order>(score);
+      int at = bin_of(distance);
+      if (level == 1) {
+        if (at != bin) return;
+        at = sub_bin_of(distance, bin);
+      }
+      atomicAdd(&histogram.count[at], 1u);
+      if (order == Order::count) return;
+      const uint64_t mass = in.template mass<order>(score);
+      atomicAdd(&histogram.part[0][at], static_cast<unsigned>(mass & 0x3FFFu));
+      atomicAdd(&histogram.part[1][at], static_cast<unsigned>(mass >> 14 & 0x3FFFu));
+      atomicAdd(&histogram.part[2][at], static_cast<unsigned>(mass >> 28));
+    });
+    __syncthreads();
+    const uint64_t mine = order == Order::count
+                              ? histogram.count[thread]
+                              : histogram.part[0][thread] + (static_cast<uint64_t>(histogram.part[1][thread]) << 14) +
+                                    (static_cast<uint64_t>(histogram.part[2][thread]) << 28);
+    const uint64_t reached = block_scan(shared.scratch, mine);
+    if (level == 0) {
+      const uint64_t total = block_max(shared.scratch, reached);
+      target = target_of(total);
+      if (total < target) return {false};
+    }
+    if (before + reached >= target && before + reached - mine < target) {  // one thread's bin
+      shared.chosen_id = thread;
+      shared.chosen_key = before + reached - mine;
+      shared.count = static_cast<int>(histogram.count[thread]);
+    }
+    __syncthreads();
+    (level == 0 ? bin : sub_bin) = shared.chosen_id;
+    before = shared.chosen_key;
+    few = shared.count <= kList;
+  }
+
+  const auto inside = [&](float score) {
+    if (bin < 0) return true;
+    const float distance = in.template distance<order>(score);
+    return bin_of(distance) == bin && (sub_bin < 0 || sub_bin_of(distance, bin) == sub_bin);
+  };
+  if (few) {
+    Gathered& gathered = shared.gathered;
+    __syncthreads();
+    if (thread == 0) shared.count = 0;
+    __syncthreads();
+    scores.each(shared.list, kept, [&](int id, float score) {
+      if (!inside(score)) return;
+      const int at = atomicAdd(&shared.count, 1);
+      gathered.key[at] = in.template key<order>(score);
+      gathered.mass[at] = in.template mass<order>(score);
+      gathered.score[at] = score;
+      gathered.id[at] = id;
+    });
+    __syncthreads();
+    const int count = shared.count;
+    if (thread < count) {
+      const uint64_t key = gathered.key[thread];
+      const int id = gathered.id[thread];
+      uint64_t first = before;
+      for (int i = 0; i < count; ++i)
+        if (gathered.key[i] < key || (gathered.key[i] == key && gathered.id[i] < id)) first += gathered.mass[i];
+      if (first < target && first + gathered.mass[thread] >= target) {
+        shared.chosen_id = id;
+        shared.chosen_score = gathered.score[thread];
+        shared.chosen_key = key;
+      }
+    }
+    __syncthreads();
+    return {true, shared.chosen_score, shared.chosen_id, shared.chosen_key};
+  }
+
+  // More ids than a list holds within 1/32768 of each other: halve the range of keys, then of ids.
+  const auto mass_up_to = [&](uint64_t key, int id) {
+    uint64_t mine = 0;
+    scores.each(shared.list, kept, [&](int other, float score) {
+      if (!inside(score)) return;
+      const uint64_t its = in.template key<order>(score);
+      if (its < key || (its == key && other <= id)) mine += in.template mass<order>(score);
+    });
+    return before + block_sum(shared.scratch, mine);
+  };
+  uint64_t low = 0, high = order == Order::surprise ? UINT64_MAX : UINT32_MAX;  // ~ordered() is 32 bits wide ...
+  while (low < high) {
+    const uint64_t middle = low + (high - low) / 2;
+    if (mass_up_to(middle, INT_MAX) >= target)
+      high = middle;
+    else
+      low = middle + 1;
+  }
+  int low_id = 0, high_id = scores.vocab - 1;
+  while (low_id < high_id) {
+    const int middle = low_id + (high_id - low_id) / 2;
+    if (mass_up_to(low, middle) >= target)
+      high_id = middle;
+    else
+      low_id = middle + 1;
+  }
+  return {true, scores.at(low_id), low_id, low};
+}
+
+/// Switches to a list when what `kept` holds fits into one.
+__device__ void shorten(Shared& shared, Scores& scores, const Kept& kept) {
+  if (scores.listed >= 0) return;
+  Gathered& gathered = shared.gathered;
+  __syncthreads();
+  if (threadIdx.x == 0) shared.count = 0;
+  __syncthreads();
+  scores.each(shared.list, kept, [&](int id, float score) {
+    const int at = atomicAdd(&shared.count, 1);
+    if (at >= kList) return;
+    gathered.score[at] = score;
+    gathered.id[at] = id;
+  });
+  __syncthreads();
+  const int count = shared.count;
+  if (count > kList) return;
+  if (threadIdx.x < count) {
+    const int id = gathered.id[threadIdx.x];
+    int place = 0;
+    for (int i = 0; i < count; ++i) place += gathered.id[i] < id ? 1 : 0;
+    shared.list.score[place] = gathered.score[threadIdx.x];
+    shared.list.id[place] = id;
+  }
+  __syncthreads();
+  scores.listed = count;
+}
+
+// Smallest score whose probability is at least `min_p` times the largest one.
+__device__ float min_p_edge(float largest, double min_p) {
+  const auto enough = [&](float score) { return exp(static_cast<double>(score) - largest) >= min_p; };
+  float edge = static_cast<float>(static_cast<double>(largest) + log(min_p));
+  while (!enough(edge)) edge = nextafterf(edge, INFINITY);
+  while (enough(nextafterf(edge, -INFINITY))) edge = nextafterf(edge, -INFINITY);
+  return edge;
+}
+
+__device__ void filter(Shared& shared, Scores& scores, Kept& kept, const SelectionRow& row, float largest) {
+  const auto share_of = [](double share) {
+    return [share](uint64_t total) {
+      const double target = ceil(share * static_cast<double>(total));
+      return target < 1.0 ? uint64_t{1} : static_cast<uint64_t>(target);
+    };
+  };
+  if (row.top_k > 0 && row.top_k < scores.vocab) {
+    const uint64_t k = row.top_k;
+    const End end = walk<Order::count>(shared, scores, kept, largest, [k](uint64_t) { return k; });
+    if (end.found) kept.edge = end.score;
+    shorten(shared, scores, kept);
+  }
+  if (row.top_p < 1.0f) {
+    const End end = walk<Order::probability>(shared, scores, kept, largest, share_of(row.top_p));
+    if (end.found) {
+      kept.edge = end.score;
+      kept.cut = end.id;
+    }
+    shorten(shared, scores, kept);
+  }
+  if (row.min_p > 0.0f) {
+    const float edge = min_p_edge(largest, row.min_p);
+    if (edge > kept.edge) {
+      kept.edge = edge;
+      kept.cut = INT_MAX;
+    }
+    shorten(shared, scores, kept);
+  }
+  if (row.typical_p < 1.0f) {
+    double mine = 0.0;
+    scores.each(shared.list, kept, [&](int, float score) { mine += exp(static_cast<double>(score) - largest); });
+    Kept typical = kept;
+    typical.largest = largest;
+    typical.log_total = log(block_sum(shared.scratch, mine));
+    mine = 0.0;
+    scores.each(shared.list, kept, [&](int, float score) {
+      const double log_p = static_cast<double>(score) - largest - typical.log_total;
+      const double p = exp(log_p);
+      if (p > 0.0) mine -= p * log_p;
+    });
+    typical.entropy = block_sum(shared.scratch, mine);
+    const End end = walk<Order::surprise>(shared, scores, typical, largest, share_of(row.typical_p));
+    if (end.found) {
+      typical.typical = true;
+      typical.most_surprise = __longlong_as_double(static_cast<long long>(end.key));
+      kept = typical;
+    }
+    shorten(shared, scores, kept);
+  }
+}
+
+/// The chosen id, and what log-probabilities refer to.
+struct Chosen {
+  int id = 0;
+  float score = kRemoved;
+  double largest = 0.0, log_total = 0.0;
+  bool possible = false;
+
+  __device__ __forceinline__ float logprob(float other) const {
+    if (!possible) return NAN;
+    return static_cast<float>(static_cast<double>(other) - largest - log_total);
+  }
+};
+
+// The first of the block's ids (one per thread, in order) at which base + the weights so far pass the target; if
+// rounding leaves none, the last that has weight.
+__device__ Best first_passing(Shared& shared, double weight, float score, int id, double base, double target) {
+  const double reached = base + block_scan(shared.scratch, weight);
+  const int passing =
+      block_min(shared.scratch, weight > 0.0 && reached > target ? static_cast<int>(threadIdx.x) : INT_MAX);
+  const int last = block_max(shared.scratch, weight > 0.0 ? static_cast<int>(threadIdx.x) : -1);
+  const int owner = passing != INT_MAX ? passing : last;
+  __syncthreads();
+  if (static_cast<int>(threadIdx.x) == owner) {
+    shared.chosen_id = id;
+    shared.chosen_score = score;
+  }
+  __syncthreads();
+  return {shared.chosen_score, shared.chosen_id};
+}
+
+__device__ Chosen draw(Shared& shared, const Scores& scores, const Kept& kept, double uniform) {
+  Chosen chosen;
+  float most = kRemoved;
+  scores.each(shared.list, kept, [&](int, float score) { most = fmaxf(most, score); });
+  const float largest = block_max(shared.scratch, most);
+  if (!(largest > kRemoved)) return chosen;
+  chosen.possible = true;
+  chosen.largest = largest;
+  const auto weight_of = [&](float score, int id) {
+    return kept.holds(score, id) ? exp(static_cast<double>(score) - static_cast<double>(largest)) : 0.0;
+  };
+  if (scores.listed >= 0) {
+    const int i = threadIdx.x;
+    const bool mine = i < scores.listed;
+    const float score = mine ? shared.list.score[i] : kRemoved;
+    const int id = mine ? shared.list.id[i] : -1;
+    const double weight = mine ? weight_of(score, id) : 0.0;
+    const double total = block_sum(shared.scratch, weight);
+    chosen.log_total = log(total);
+    const Best found = first_passing(shared, weight, score, id, 0.0, uniform * total);
+    chosen.id = found.id;
+    chosen.score = found.score;
+    return chosen;
+  }
+  // Ids in 32 runs, a warp each: which run passes the target? Until a run is no longer than the block.
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  double* sums = reinterpret_cast<double*>(shared.scratch.words);
+  int low = 0, high = scores.vocab;
+  double base = 0.0, target = -1.0;
+  while (target < 0.0 || high - low > kBlockThreads) {
+    const auto bound = [&](int w) {
+      return low + static_cast<int>(static_cast<int64_t>(high - low) * w / kBlockWarps);
+    };
+    double mine = 0.0;
+#pragma unroll 4
+    for (int id = bound(warp) + lane; id < bound(warp + 1); id += 32) mine += weight_of(scores.at(id), id);
+#pragma unroll
+    for (int step = 16; step > 0; step /= 2) mine += __shfl_xor_sync(0xFFFFFFFFu, mine, step);
+    __syncthreads();
+    if (lane == 0) sums[warp] = mine;
+    __syncthreads();
+    if (target < 0.0) {
+      double total = 0.0;
+      for (int w = 0; w < kBlockWarps; ++w) total += sums[w];
+      chosen.log_total = log(total);
+      target = uniform * total;
+    }
+    int run = -1;
+    double start = base, run_start = base;
+    for (int w = 0; w < kBlockWarps; ++w) {
+      if (sums[w] <= 0.0) continue;
+      run = w;
+      run_start = start;
+      start += sums[w];
+      if (start > target) break;
+    }
+    const int from = bound(run), to = bound(run + 1);
+    low = from;
+    high = to;
+    base = run_start;
+    __syncthreads();
+  }
+  const int id = low + static_cast<int>(threadIdx.x);
+  const float score = id < high ? scores.at(id) : kRemoved;
+  const Best found = first_passing(shared, id < high ? weight_of(score, id) : 0.0, score, id, base, target);
+  chosen.id = found.id;
+  chosen.score = found.score;
+  return chosen;
+}
+
+// One pass: the best, and the sum of exp(score - best).
+__device__ Chosen choose_best(Shared& shared, const Scores& scores) {
+  constexpr int kAhead = 4;  // groups in flight
+  float most = kRemoved;
+  int at = 0;
+  double sum = 0.0;
+#pragma unroll 1
+  for (int first = 4 * threadIdx.x; first < scores.vocab; first += 4 * kAhead * kBlockThreads) {
+    float four[kAhead][4];
+#pragma unroll
+    for (int a = 0; a < kAhead; ++a) scores.load4(first + 4 * a * kBlockThreads, four[a]);
+#pragma unroll
+    for (int a = 0; a < kAhead; ++a) {
+      const float top = fmaxf(fmaxf(four[a][0], four[a][1]), fmaxf(four[a][2], four[a][3]));
+      if (top > most) {
+        sum *= static_cast<double>(__expf(most - top));
+        most = top;
+        const int k = four[a][0] == top ? 0 : four[a][1] == top ? 1 : four[a][2] == top ? 2 : 3;
+        at = first + 4 * a * kBlockThreads + k;
+      }
+      if (most > kRemoved)
+        sum += static_cast<double>((__expf(four[a][0] - most) + __expf(four[a][1] - most)) +
+                                   (__expf(four[a][2] - most) + __expf(four[a][3] - most)));
+    }
+  }
+  const Best best = best_of(shared.scratch, most, at);
+  Chosen chosen;
+  chosen.possible = best.score > kRemoved;
+  if (!chosen.possible) return chosen;
+  const double total =
+      block_sum(shared.scratch, most > kRemoved ? sum * static_cast<double>(__expf(most - best.score)) : 0.0);
+  chosen.id = best.id;
+  chosen.score = chosen.largest = best.score;
+  chosen.log_total = log(total);
+  return chosen;
+}
+
+// Divides by the temperature, in place, and returns the best.
+__device__ Best prepare(Shared& shared, float* logits, const Scores& scores, float temperature) {
+  float most = kRemoved;
+  int at = 0;
+  for (int first = 4 * threadIdx.x; first < scores.vocab; first += 4 * kBlockThreads) {
+    float four[4];
+    scores.load4(first, four);
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      if (first + k >= scores.vocab) continue;
+      if (temperature != 1.0f) logits[first + k] = four[k] = cleaned(__fdiv_rn(four[k], temperature));
+      if (four[k] > most) {
+        most = four[k];
+        at = first + k;
+      }
+    }
+  }
+  const Best best = best_of(shared.scratch, most, at);  // its barriers make the scores visible
+  return best;
+}
+
+// The best ids that are left, then the lowest of those that are not.
+__device__ void list_best(Shared& shared, Scores& scores, Kept kept, const Chosen& chosen, int wanted, int32_t* ids,
+                          float* logprobs) {
+  unsigned mine = 0;
+  scores.each(shared.list, kept, [&](int, float) { ++mine; });
+  const int alive = static_cast<int>(block_sum(shared.scratch, mine)), leading = min(alive, wanted);
+  const auto put = [&](int place, int id, float score) {
+    ids[place] = id;
+    logprobs[place] = chosen.logprob(score);
+  };
+  const Kept all = kept;
+  if (leading > 0 && leading <= kList) {
+    if (leading < alive) {
+      const uint64_t target = leading;
+      const End end =
+          walk<Order::count>(shared, scores, kept, chosen.possible ? fmax(chosen.largest, kept.largest) : 0.0,
+                             [target](uint64_t) { return target; });
+      kept.edge = end.score;
+      kept.cut = end.id;
+    }
+    shorten(shared, scores, kept);
+    __syncthreads();
+    const int i = threadIdx.x;
+    if (i < scores.listed && kept.holds(shared.list.score[i], shared.list.id[i])) {
+      const float score = shared.list.score[i];
+      int place = 0;
+      for (int j = 0; j < scores.listed; ++j) {
+        const float other = shared.list.score[j];
+        if (kept.holds(other, shared.list.id[j]) && (other > score || (other == score && j < i))) ++place;
+      }
+      if (place < leading) put(place, shared.list.id[i], score);
+    }
+  } else {  // more than a list holds: one after another
+    Best previous{FLT_MAX, -1};
+    for (int place = 0; place < leading; ++place) {
+      float most = kRemoved;
+      int at = INT_MAX;
+      scores.each(shared.list, kept, [&](int id, float score) {
+        const bool later = score < previous.score || (score == previous.score && id > previous.id);
+        if (later && (score > most || (score == most && id < at))) {
+          most = score;
+          at = id;
+        }
+      });
+      previous = best_of(shared.scratch, most, at);
+      if (threadIdx.x == 0) put(place, previous.id, previous.score);
+    }
+  }
+  if (threadIdx.x / 32 != 0) return;
+  const int lane = threadIdx.x % 32;
+  for (int from = 0, place = leading; place < wanted && from < scores.vocab; from += 32) {
+    const int id = from + lane;
+    const bool removed = id < scores.vocab && !all.holds(scores.at(id), id);
+    const unsigned votes = __ballot_sync(0xFFFFFFFFu, removed);
+    const int at = place + __popc(votes & ((1u << lane) - 1));
+    if (removed && at < wanted) put(at, id, kRemoved);
+    place += __popc(votes);
+  }
+}
+
+__global__ void __launch_bounds__(kBlockThreads) select_row(const Selection args) {
+  __shared__ Shared shared;
+  __shared__ SelectionRow row;
+  const int at = blockIdx.x;
+  constexpr int kWords = sizeof(SelectionRow) / sizeof(int32_t);
+  if (threadIdx.x < kWords)
+    reinterpret_cast<int32_t*>(&row)[threadIdx.x] = reinterpret_cast<const int32_t*>(args.row + at)[threadIdx.x];
+  __syncthreads();
+  float* logits = args.logits + at * args.logits_stride;
+  int32_t* history = args.history + row.slot * args.history_stride;
+  process(shared, logits, args.vocab, row, history, args.bans);
+
+  Scores scores{logits, args.vocab, reinterpret_cast<uintptr_t>(logits) % 16 == 0};
+  Kept kept;
+  Chosen chosen;
+  if (row.sample == 0) {
+    chosen = choose_best(shared, scores);
+  } else {
+    const Best best = prepare(shared, logits, scores, row.temperature);
+    if (best.score > kRemoved) {
+      filter(shared, scores, kept, row, best.score);
+      chosen = draw(shared, scores, kept, philox_uniform_of(row.seed, static_cast<uint32_t>(row.generated)));
+    }
+  }
+  if (threadIdx.x == 0) {
+    args.tokens[at] = chosen.id;
+    args.logprobs[at] = chosen.logprob(chosen.score);
+    if (row.length < args.capacity) history[row.length] = chosen.id;
+  }
+  if (args.top > 0)
+    list_best(shared, scores, kept, chosen, args.top, args.top_ids + static_cast<int64_t>(at) * args.top,
+              args.top_logprobs + static_cast<int64_t>(at) * args.top);
+}
+
+}  // namespace
+
+size_t select_tokens_scratch(const Selection&) {
+  return 0;
+}
+
+void select_tokens(const Selection& args, cudaStream_t stream) {
+  if (args.rows == 0) return;
+  select_row<<<static_cast<unsigned>(args.rows), kBlockThreads, 0, stream>>>(args);
+  check_launch("select_tokens");
+}
+
+}  // namespace inazuma::cuda
