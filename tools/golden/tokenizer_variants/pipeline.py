@@ -242,3 +242,15 @@ def _(directory):
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     save(directory, tokenizer, unk_token="<unk>")
+
+@variant("fast-t5-from-spiece", fast=True, special=MIXED, lines=600)
+def _(directory):
+    """No tokenizer.json: the class converts spiece.model when it is loaded."""
+    sentencepiece.train(directory, lines=1500, vocab_size=1200, user_defined_symbols=["<sep>", "東京都"])
+    sentencepiece.write(directory, {"tokenizer_class": "T5TokenizerFast", "extra_ids": 4})
+
+
+@variant("fast-t5-from-spiece-bpe", fast=True, special=MIXED, lines=600)
+def _(directory):
+    sentencepiece.train(directory, lines=1500, vocab_size=1800, model_type="bpe", normalization_rule_name="identity")
+    sentencepiece.write(directory, {"tokenizer_class": "T5TokenizerFast", "extra_ids": 0, "legacy": False, "add_prefix_space": False})
