@@ -342,7 +342,7 @@ __device__ End walk(Shared& shared, const Scores& scores, const Kept& kept, doub
     });
     return before + block_sum(shared.scratch, mine);
   };
-  uint64_t low = 0, high = order == Order::surprise ? UINT64_MAX : UINT32_MAX;  // ~ordered() is 32 bits wide ...
+  uint64_t low = 0, high = order == Order::surprise ? UINT64_MAX : UINT32_MAX;
   while (low < high) {
     const uint64_t middle = low + (high - low) / 2;
     if (mass_up_to(middle, INT_MAX) >= target)
@@ -621,9 +621,7 @@ __device__ void list_best(Shared& shared, Scores& scores, Kept kept, const Chose
   if (leading > 0 && leading <= kList) {
     if (leading < alive) {
       const uint64_t target = leading;
-      const End end =
-          walk<Order::count>(shared, scores, kept, chosen.possible ? fmax(chosen.largest, kept.largest) : 0.0,
-                             [target](uint64_t) { return target; });
+      const End end = walk<Order::count>(shared, scores, kept, chosen.largest, [target](uint64_t) { return target; });
       kept.edge = end.score;
       kept.cut = end.id;
     }
@@ -669,12 +667,13 @@ __device__ void list_best(Shared& shared, Scores& scores, Kept kept, const Chose
 
 __global__ void __launch_bounds__(kBlockThreads) select_row(const Selection args) {
   __shared__ Shared shared;
-  __shared__ SelectionRow row;
-  const int at = blockIdx.x;
   constexpr int kWords = sizeof(SelectionRow) / sizeof(int32_t);
-  if (threadIdx.x < kWords)
-    reinterpret_cast<int32_t*>(&row)[threadIdx.x] = reinterpret_cast<const int32_t*>(args.row + at)[threadIdx.x];
+  __shared__ alignas(SelectionRow) int32_t words[kWords];
+  const int at = blockIdx.x;
+  if (threadIdx.x < kWords) words[threadIdx.x] = reinterpret_cast<const int32_t*>(args.row + at)[threadIdx.x];
   __syncthreads();
+  const SelectionRow& row = *reinterpret_cast<const SelectionRow*>(words);
+  if (row.slot < 0) return;  // room in a recorded graph that this step does not use
   float* logits = args.logits + at * args.logits_stride;
   int32_t* history = args.history + row.slot * args.history_stride;
   process(shared, logits, args.vocab, row, history, args.bans);
