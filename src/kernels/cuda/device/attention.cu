@@ -2,9 +2,9 @@
 // and values straight from the fused projection; the warps of a block share them through L1. A sequence of up to 64
 // tokens is a single atom: no running maximum, no shared memory, no barrier.
 
-#include "kernels/cuda/attention_rows.cuh"
-#include "kernels/cuda/attention_tile.cuh"
 #include "kernels/cuda/check.h"
+#include "kernels/cuda/device/attention_rows.cuh"
+#include "kernels/cuda/device/attention_tile.cuh"
 #include "kernels/cuda/launch.h"
 
 namespace inazuma::cuda {

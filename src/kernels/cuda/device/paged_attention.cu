@@ -4,9 +4,9 @@
 // single query rows a warp per atom, merged in order in shared memory; and when few sequences have long contexts, atoms
 // spread over blocks and merged in order by a second kernel. Which way is taken follows from host bounds alone.
 
-#include "kernels/cuda/attention_rows.cuh"
-#include "kernels/cuda/attention_tile.cuh"
 #include "kernels/cuda/check.h"
+#include "kernels/cuda/device/attention_rows.cuh"
+#include "kernels/cuda/device/attention_tile.cuh"
 #include "kernels/cuda/launch.h"
 
 namespace inazuma::cuda {

@@ -9,8 +9,8 @@
 #include <cfloat>
 #include <climits>
 
-#include "kernels/cuda/block.cuh"
 #include "kernels/cuda/check.h"
+#include "kernels/cuda/device/block.cuh"
 #include "kernels/cuda/launch.h"
 
 namespace inazuma::cuda {

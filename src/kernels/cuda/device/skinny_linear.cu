@@ -8,10 +8,10 @@
 // Neighbours: how the inner axis is cut depends on `in` alone, columns of a product do not see each other, and sums run
 // in one order: a row has the same bits with 1 to 64 rows. It has other bits than cuBLASLt gives it.
 
-#include "kernels/cuda/activate.cuh"
 #include "kernels/cuda/check.h"
-#include "kernels/cuda/element.cuh"
-#include "kernels/cuda/mma.cuh"
+#include "kernels/cuda/device/activate.cuh"
+#include "kernels/cuda/device/element.cuh"
+#include "kernels/cuda/device/mma.cuh"
 
 namespace inazuma::cuda {
 

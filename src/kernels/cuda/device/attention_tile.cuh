@@ -6,7 +6,7 @@
 // order of their keys by `merge`. Encoder, prompt and decoding kernels share this file, so they agree to the bit.
 // Scores are kept times log2 e, so that weights are powers of two.
 
-#include "kernels/cuda/mma.cuh"
+#include "kernels/cuda/device/mma.cuh"
 
 namespace inazuma::cuda {
 
