@@ -16,7 +16,8 @@ struct AttentionCase {
   int block_tokens = 16;
   float scale = 0.125f;
   float spread = 1.0f;       ///< of q: large = one key takes all
-  const char* special = "";  ///< "nan": a NaN in the last key of the first sequence
+  const char* special = "";  ///< "nan", "nan value": a NaN in the last key (value) of the first sequence
+  bool aligned = false;      ///< rows begin at multiples of eight elements, as a model's do
 };
 
 struct Inputs {
@@ -31,13 +32,15 @@ std::shared_ptr<Inputs> inputs_of(const AttentionCase& c) {
   auto in = std::make_shared<Inputs>();
   for (int32_t rows : c.rows) in->offsets.push_back(in->offsets.back() + rows);
   const int64_t tokens = in->offsets.back(), width = int64_t{c.heads} * c.head_dim;
-  const Layout fused{.slack = 2 * width + 1, .offset = 1};
+  const Layout fused = c.aligned ? Layout{.slack = 2 * width} : Layout{.slack = 2 * width + 1, .offset = 1};
   in->q = normal(random, tokens, width, fused, c.spread);
   in->k = normal(random, tokens, width, fused);
   in->v = normal(random, tokens, width, fused);
   const auto& contexts = c.contexts.empty() ? c.rows : c.contexts;
   for (int32_t context : contexts) in->longest = std::max(in->longest, context);
   if (c.special == std::string("nan") && c.contexts.empty()) in->k.at(c.rows[0] - 1, 0) = std::nanf("");
+  const bool nan_value = c.special == std::string("nan value");
+  if (nan_value && c.contexts.empty()) in->v.at(c.rows[0] - 1, 0) = std::nanf("");
   if (!c.contexts.empty()) {
     in->table_width = (in->longest + c.block_tokens - 1) / c.block_tokens + 1;
     in->blocks = 1;  // block 0 belongs to nobody
@@ -65,6 +68,11 @@ std::shared_ptr<Inputs> inputs_of(const AttentionCase& c) {
     };
     in->keys = pool();
     in->values = pool();
+    const int64_t last = contexts[0] - 1;
+    if (nan_value)
+      in->values.at(
+          in->tables[static_cast<size_t>(last / c.block_tokens)] * c.heads * c.block_tokens + last % c.block_tokens,
+          0) = std::nanf("");
   }
   in->bias = normal(random, c.heads, 2 * std::max(c.bias_reach, 0) + 1);
   return in;
@@ -82,7 +90,8 @@ void set_common(Args& args, const AttentionCase& c, const Inputs& in, Home& home
 }
 
 Ready prepare(const AttentionCase& c, const std::shared_ptr<Inputs>& in, Home& home) {
-  const Placed out = home.place(blank(in->q.rows, in->q.cols, {.slack = 5, .offset = 1}));
+  const Layout layout = c.aligned ? Layout{.slack = 8} : Layout{.slack = 5, .offset = 1};
+  const Placed out = home.place(blank(in->q.rows, in->q.cols, layout));
   const auto collect = [&home, out] { return std::vector<Produced>{{"out", home.read(out)}}; };
   if (c.contexts.empty()) {
     AttentionArgs args{
@@ -136,7 +145,12 @@ std::vector<Case> attention_cases() {
   list.push_back({.rows = {20}, .heads = 2, .head_dim = 32, .spread = 60.0f});
   list.push_back({.rows = {10, 3}, .heads = 2, .head_dim = 32, .causal = true, .special = "nan"});
   list.push_back({.rows = {10, 3}, .heads = 2, .head_dim = 32, .special = "nan"});
+  for (bool causal : {false, true})
+    list.push_back({.rows = {50, 3}, .heads = 2, .head_dim = 64, .causal = causal, .special = "nan value"});
+  list.push_back({.rows = {130}, .heads = 1, .head_dim = 128, .causal = true, .special = "nan value"});
   list.push_back({.rows = {300}, .heads = 1, .head_dim = 64});
+  list.push_back({.rows = {63, 64, 128, 129}, .heads = 2, .head_dim = 64});
+  list.push_back({.rows = {150, 64}, .heads = 2, .head_dim = 72, .causal = true});
 
   for (int32_t context : {1, 2, 7, 15, 16, 17, 33, 100, 257})
     list.push_back({.rows = {1}, .contexts = {context}, .heads = 3, .head_dim = 64, .causal = true});
@@ -164,6 +178,19 @@ std::vector<Case> attention_cases() {
                   .head_dim = 64,
                   .causal = true});
 
+  list.push_back(
+      {.rows = {9, 1}, .contexts = {70, 20}, .heads = 2, .head_dim = 64, .causal = true, .special = "nan value"});
+  list.push_back({.rows = {1, 1}, .contexts = {1100, 64}, .heads = 2, .head_dim = 64, .causal = true});
+  list.push_back({.rows = {1, 2}, .contexts = {1100, 65}, .heads = 2, .head_dim = 128, .bias_reach = 40});
+  list.push_back({.rows = {40, 1}, .contexts = {200, 129}, .heads = 2, .head_dim = 128, .causal = true});
+
+  // Homes with wide loads take another way when rows are aligned to them.
+  for (size_t i = 0, count = list.size(); i < count; ++i)
+    if (list[i].head_dim % 8 == 0) {
+      list.push_back(list[i]);
+      list.back().aligned = true;
+    }
+
   std::vector<Case> cases;
   for (const AttentionCase& c : list) {
     const auto in = inputs_of(c);
@@ -172,10 +199,11 @@ std::vector<Case> attention_cases() {
     const auto& contexts = c.contexts.empty() ? c.rows : c.contexts;
     for (size_t s = 0; s < c.rows.size(); ++s) pairs += static_cast<double>(c.rows[s]) * contexts[s];
     out.name = fmt::format(
-        "{} rows {}{} heads {}x{}{}{}{}{} {}", c.contexts.empty() ? "attention" : "paged_attention",
+        "{} rows {}{} heads {}x{}{}{}{}{}{} {}", c.contexts.empty() ? "attention" : "paged_attention",
         fmt::join(c.rows, ","), c.contexts.empty() ? "" : fmt::format(" of {}", fmt::join(c.contexts, ",")), c.heads,
         c.head_dim, c.causal ? " causal" : "", c.bias_reach >= 0 ? " bias" : "", c.spread != 1.0f ? " sharp" : "",
-        c.block_tokens != 16 ? fmt::format(" blocks of {}", c.block_tokens) : "", c.special);
+        c.block_tokens != 16 ? fmt::format(" blocks of {}", c.block_tokens) : "", c.aligned ? " aligned" : "",
+        c.special);
     out.flops = 4.0 * pairs * c.heads * c.head_dim;
     out.bytes = 8.0 * static_cast<double>(in->q.rows * in->q.cols);
     for (int32_t context : contexts) out.bytes += 8.0 * context * c.heads * c.head_dim;

@@ -116,6 +116,13 @@ std::vector<Case> selection_cases() {
          3.0f,
          best});
   }
+  // More ids with one score, or with almost one, than a list of candidates holds.
+  add({"top-p ties of 32000", 32000, several(4, {.sample = 1, .top_p = 0.6f}), {}, 1.0f, 5, true});
+  add({"typical ties of 32000", 32000, several(4, {.sample = 1, .typical_p = 0.6f}), {}, 1.0f, 5, true});
+  add({"flat top-k", 20000, several(2, {.sample = 1, .top_k = 9000}), {}, 1e-3f, 5});
+  add({"flat top-p", 20000, several(2, {.sample = 1, .top_p = 0.3f}), {}, 1e-3f, 5});
+  add({"best of many", 5000, several(2, {}), {}, 2.0f, 1500});
+  add({"best of many ties", 5000, several(2, {.sample = 1, .top_p = 0.9f}), {}, 1.0f, 1500, true});
   add({"top-k beyond the vocabulary", 20, several(3, {.sample = 1, .top_k = 100})});
   add({"top-p 0 keeps one", 50, several(3, {.sample = 1, .top_p = 0.0f}), {}, 1.0f, 4, true});
   add({"hot", 500, several(5, {.sample = 1, .temperature = 20.0f})});
