@@ -13,7 +13,7 @@
 #include "base/version.h"
 #include "cli/command_line.h"
 #include "frontends/app.h"
-#include "frontends/transport/http_server.h"
+#include "frontends/transport/http1/http_server.h"
 
 namespace inazuma::cli {
 

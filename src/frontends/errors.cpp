@@ -88,4 +88,30 @@ HttpResponse error_response(const Status& status, Dialect dialect) {
   return response;
 }
 
+GrpcCode grpc_code(StatusCode code) {
+  switch (code) {
+    case StatusCode::ok: return GrpcCode::ok;
+    case StatusCode::malformed:
+    case StatusCode::invalid:
+    case StatusCode::empty:
+    case StatusCode::too_long:
+    case StatusCode::tokenization:
+    case StatusCode::wrong_task: return GrpcCode::invalid_argument;
+    case StatusCode::too_large:
+    case StatusCode::out_of_memory: return GrpcCode::resource_exhausted;
+    case StatusCode::unauthenticated: return GrpcCode::unauthenticated;
+    case StatusCode::forbidden: return GrpcCode::permission_denied;
+    case StatusCode::not_found: return GrpcCode::not_found;
+    case StatusCode::unsupported: return GrpcCode::unimplemented;
+    case StatusCode::overloaded:
+    case StatusCode::unavailable: return GrpcCode::unavailable;
+    case StatusCode::deadline_exceeded: return GrpcCode::deadline_exceeded;
+    case StatusCode::cancelled: return GrpcCode::cancelled;
+    case StatusCode::internal: return GrpcCode::internal;
+  }
+  return GrpcCode::unknown;
+}
+
+GrpcStatus grpc_status(const Status& status) { return {grpc_code(status.code()), status.message()}; }
+
 }  // namespace inazuma

@@ -1,7 +1,8 @@
 #pragma once
-// Statuses as HTTP says them, once for every dialect (docs/TASK_API.md has the table).
+// Statuses as HTTP and gRPC say them, once for every dialect (docs/TASK_API.md has the table).
 
 #include "base/status.h"
+#include "frontends/grpc/call.h"
 #include "frontends/http.h"
 
 namespace inazuma {
@@ -14,5 +15,8 @@ int http_status(StatusCode code, Dialect dialect);
 HttpResponse error_response(const Status& status, Dialect dialect);
 /// The kind's name in the body: "validation", "Validation", "overloaded", ...
 std::string_view error_type(StatusCode code, Dialect dialect);
+
+GrpcCode grpc_code(StatusCode code);
+GrpcStatus grpc_status(const Status& status);
 
 }  // namespace inazuma

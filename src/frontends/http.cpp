@@ -1,5 +1,9 @@
 #include "frontends/http.h"
 
+#include <fmt/format.h>
+
+#include <random>
+
 namespace inazuma {
 
 namespace {
@@ -11,7 +15,20 @@ int hex(char c) {
   return -1;
 }
 
+bool well_formed_id(std::string_view id) {
+  if (id.empty() || id.size() > 128) return false;
+  for (const char c : id)
+    if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == ':' || c == '-')) return false;
+  return true;
+}
+
 }  // namespace
+
+std::string request_id(std::optional<std::string_view> given) {
+  if (given && well_formed_id(*given)) return std::string(*given);
+  thread_local std::mt19937_64 generator{std::random_device{}()};
+  return fmt::format("{:016x}{:016x}", generator(), generator());
+}
 
 std::optional<std::string_view> find_header(const Headers& headers, std::string_view name) {
   for (const auto& [key, value] : headers)

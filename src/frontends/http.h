@@ -18,6 +18,8 @@ namespace inazuma {
 /// Names are lower case; a name that came several times keeps every value in order.
 using Headers = std::vector<std::pair<std::string, std::string>>;
 std::optional<std::string_view> find_header(const Headers& headers, std::string_view name);
+/// The id a client gave its request, when it is well-formed (up to 128 of letters, digits, "._:-"); else a fresh one.
+std::string request_id(std::optional<std::string_view> given);
 
 struct HttpRequest {
   std::string method;

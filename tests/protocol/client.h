@@ -30,6 +30,8 @@ class Client {
   std::optional<Reply> read(bool head_only = false);
   /// Bytes as they come, at least one; "" at the end.
   std::string read_some();
+  /// So many bytes; nullopt when the connection ends before.
+  std::optional<std::string> exactly(size_t size);
   /// Reads up to the connection's end; false when it does not come in `limit`.
   bool closed_within(std::chrono::milliseconds limit);
   void close();
@@ -39,7 +41,6 @@ class Client {
  private:
   bool fill();
   std::optional<std::string> line();
-  std::optional<std::string> exactly(size_t size);
   int socket_ = -1;
   std::string buffer_;
 };

@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "frontends/transport/compression.h"
-#include "frontends/transport/http_server.h"
+#include "frontends/transport/http1/http_server.h"
 #include "protocol/client.h"
 
 namespace inazuma {

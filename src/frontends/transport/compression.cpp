@@ -61,9 +61,9 @@ Coding accepted_coding(std::string_view header) {
   return d > g ? Coding::deflate : Coding::gzip;
 }
 
-std::string compress(std::string_view data, Coding coding) {
+std::string compress(std::string_view data, Coding coding, int level) {
   z_stream stream{};
-  if (deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, window(coding), 8, Z_DEFAULT_STRATEGY) != Z_OK)
+  if (deflateInit2(&stream, level, Z_DEFLATED, window(coding), 8, Z_DEFAULT_STRATEGY) != Z_OK)
     throw fail(StatusCode::out_of_memory, "no memory to compress the answer");
   std::string out(deflateBound(&stream, data.size()), '\0');
   stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(data.data()));

@@ -4,13 +4,12 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http.hpp>
 #include <deque>
 #include <memory>
 #include <optional>
 
-#include "frontends/transport/http_server.h"
+#include "frontends/transport/http1/http_server.h"
 
 namespace inazuma {
 
@@ -21,6 +20,7 @@ class SessionHost {
  public:
   virtual ~SessionHost() = default;
   virtual const HttpServerOptions& options() const = 0;
+  virtual TlsContext* tls() = 0;  ///< null: plain
   virtual void handle(const std::shared_ptr<HttpExchange>& exchange) = 0;
   virtual Headers extra_headers(const HttpRequest& request) const = 0;
   virtual Metrics& metrics() = 0;
@@ -47,12 +47,14 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
 
   /// A request that reached this host before the listener closed is answered, read or not.
   bool bytes_waiting();
+  void handshake();
   void read_header();
   void on_header(boost::system::error_code error);
   void read_body();
   void on_body(boost::system::error_code error, size_t bytes);
   void dispatch();
   void watch_client();
+  void watch_hang_up();
   /// An answer to a request that could not be read; closes the connection.
   void reject(int status, const Status& status_text);
   Status build_request(HttpRequest& request);
@@ -69,8 +71,9 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   void discard();
   void close();
 
-  boost::beast::tcp_stream stream_;
+  Wire stream_;
   boost::asio::steady_timer ping_;  // of a body that is awaited, then of a stream that is silent
+  boost::asio::steady_timer hang_up_;  // looks whether the client is still there, under TLS
   SessionHost& host_;
   boost::beast::flat_buffer buffer_;
   std::optional<Parser> parser_;

@@ -1,5 +1,5 @@
 #pragma once
-// HTTP/1.1 on Boost.Asio and Beast: framing, limits, timeouts. Knows no API.
+// HTTP/1.1 on Boost.Asio and Beast, plain or over TLS: framing, limits, timeouts. Knows no API.
 
 #include <chrono>
 #include <memory>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "frontends/http.h"
+#include "frontends/transport/tls.h"
 #include "serving/metrics.h"
 
 namespace inazuma {
@@ -14,6 +15,8 @@ namespace inazuma {
 struct HttpServerOptions {
   std::string host = "127.0.0.1";
   uint16_t port = 8000;  ///< 0 = any free one
+  std::string port_flag = "--port";    ///< named in messages
+  TlsFiles tls;                        ///< --ssl-certfile, --ssl-keyfile
   int threads = 2;
   size_t max_body = 2 << 20;           ///< --max-body-size, compressed and inflated
   size_t max_header = 32 << 10;
@@ -34,7 +37,7 @@ class HttpServer {
   HttpServer(HttpServerOptions options, HttpHandler handler, Metrics& metrics, HeaderSource extra_headers = {});
   ~HttpServer();  ///< stop()
 
-  /// unavailable: port in use; forbidden: no permission; invalid: not an address.
+  /// unavailable: port in use; forbidden: no permission; invalid: not an address, or a certificate that cannot be used.
   Status start();
   uint16_t port() const;  ///< the one bound
 

@@ -1,12 +1,12 @@
-#include "frontends/transport/http_session.h"
+#include "frontends/transport/http1/http_session.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/strand.hpp>
 #include <boost/asio/write.hpp>
-#include <random>
 
 #include "base/log.h"
 #include "base/version.h"
@@ -23,18 +23,8 @@ namespace {
 
 constexpr size_t kCompressFrom = 1024;
 constexpr std::chrono::seconds kLinger{2};
-
-std::string fresh_id() {
-  thread_local std::mt19937_64 generator{std::random_device{}()};
-  return fmt::format("{:016x}{:016x}", generator(), generator());
-}
-
-bool well_formed_id(std::string_view id) {
-  if (id.empty() || id.size() > 128) return false;
-  for (const char c : id)
-    if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == ':' || c == '-')) return false;
-  return true;
-}
+constexpr std::chrono::seconds kLastRequest{1};
+constexpr std::chrono::milliseconds kHangUpLook{100};
 
 // Label values are bounded: a client may send any word as its method.
 std::string_view known_method(std::string_view method) {
@@ -85,7 +75,7 @@ class HttpSession::Exchange : public HttpExchange, public std::enable_shared_fro
   size_t bytes_out = 0;
 };
 
-HttpSession::HttpSession(asio::ip::tcp::socket socket, SessionHost& host) : stream_(std::move(socket)), ping_(stream_.get_executor()), host_(host) {
+HttpSession::HttpSession(asio::ip::tcp::socket socket, SessionHost& host) : stream_(std::move(socket), host.tls()), ping_(stream_.get_executor()), hang_up_(stream_.get_executor()), host_(host) {
   beast::error_code error;
   const auto remote = stream_.socket().remote_endpoint(error);
   client_ = error ? "unknown" : fmt::format("{}:{}", remote.address().to_string(), remote.port());
@@ -93,7 +83,18 @@ HttpSession::HttpSession(asio::ip::tcp::socket socket, SessionHost& host) : stre
 
 void HttpSession::run() {
   host_.joined(shared_from_this());
-  asio::dispatch(stream_.get_executor(), [self = shared_from_this()] { self->read_header(); });
+  asio::dispatch(stream_.get_executor(), [self = shared_from_this()] { self->handshake(); });
+}
+
+void HttpSession::handshake() {
+  if (!stream_.encrypted()) return read_header();
+  stream_.expires_after(host_.options().header_timeout);
+  stream_.async_handshake([self = shared_from_this()](beast::error_code error) {
+    if (self->closed_) return;
+    if (!error) return self->read_header();
+    log::debug("a TLS handshake failed", {{"client", self->client_}, {"error", error.message()}});
+    self->close();
+  });
 }
 
 // The waiting read is cancelled rather than the socket closed: a read that has already taken a request's first bytes, and only
@@ -118,6 +119,7 @@ void HttpSession::close() {
   if (closed_) return;
   closed_ = true;
   ping_.cancel();
+  hang_up_.cancel();
   beast::error_code ignored;
   stream_.socket().shutdown(asio::ip::tcp::socket::shutdown_both, ignored);
   stream_.close();
@@ -140,8 +142,9 @@ void HttpSession::read_header() {
     http::async_read_header(stream_, buffer_, *parser_, [self = shared_from_this()](beast::error_code error, size_t) { self->on_header(error); });
     return;
   }
-  // Between requests the long timeout counts; from the first byte on, the short one.
-  stream_.expires_after(host_.options().keep_alive_timeout);
+  // Between requests the long timeout counts; from the first byte on, the short one. A server that stops waits only for
+  // what was on its way (under TLS the bytes that wait may be no request).
+  stream_.expires_after(host_.stopping() ? std::min<std::chrono::milliseconds>(kLastRequest, host_.options().keep_alive_timeout) : host_.options().keep_alive_timeout);
   waiting_ = true;
   stream_.async_read_some(buffer_.prepare(4096), [self = shared_from_this()](beast::error_code error, size_t bytes) {
     self->waiting_ = false;
@@ -224,8 +227,7 @@ Status HttpSession::build_request(HttpRequest& request) {
   if (question != std::string_view::npos) request.query = std::string(target.substr(question + 1));
   for (const auto& field : message) request.headers.emplace_back(lower(field.name_string()), std::string(field.value()));
   request.client = client_;
-  const auto id = find_header(request.headers, "x-request-id");
-  request.id = id && well_formed_id(*id) ? std::string(*id) : fresh_id();
+  request.id = request_id(find_header(request.headers, "x-request-id"));
   request.body = std::move(message.body());
   const Result<Coding> coding = parse_coding(find_header(request.headers, "content-encoding").value_or(""));
   if (!coding.ok()) return coding.status();
@@ -260,9 +262,22 @@ void HttpSession::watch_client() {
   stream_.socket().async_wait(asio::ip::tcp::socket::wait_read, [self = shared_from_this(), exchange = std::weak_ptr<Exchange>(current_)](beast::error_code error) {
     const std::shared_ptr<Exchange> watched = exchange.lock();
     if (error || !watched || self->current_ != watched || self->closed_) return;
+    if (self->stream_.encrypted()) return self->watch_hang_up();
     char byte = 0;
     const ssize_t got = ::recv(self->stream_.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     if (got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)) watched->cancel->store(true);
+  });
+}
+
+// Under TLS readable bytes may be the farewell or the next request, and only TLS can tell: the end of the TCP stream, which
+// follows a farewell at once, is looked for instead.
+void HttpSession::watch_hang_up() {
+  pollfd wait{stream_.socket().native_handle(), POLLRDHUP, 0};
+  if (::poll(&wait, 1, 0) > 0) return current_->cancel->store(true);
+  hang_up_.expires_after(kHangUpLook);
+  hang_up_.async_wait([self = shared_from_this(), exchange = std::weak_ptr<Exchange>(current_)](beast::error_code error) {
+    const std::shared_ptr<Exchange> watched = exchange.lock();
+    if (!error && watched && self->current_ == watched && !self->closed_) self->watch_hang_up();
   });
 }
 
@@ -271,7 +286,7 @@ void HttpSession::reject(int code, const Status& status) {
   reading_ = false;
   ping_.cancel();
   current_ = std::make_shared<Exchange>(shared_from_this(), false, 11);
-  current_->incoming.id = fresh_id();
+  current_->incoming.id = request_id(std::nullopt);
   current_->incoming.client = client_;
   current_->incoming.method = "?";
   current_->route = "unreadable";
@@ -394,6 +409,7 @@ void HttpSession::arm_ping(const std::shared_ptr<Exchange>& exchange) {
 
 void HttpSession::finished(const std::shared_ptr<Exchange>& exchange, bool keep_alive) {
   ping_.cancel();
+  hang_up_.cancel();
   account(*exchange);
   current_.reset();
   outgoing_.reset();
@@ -405,15 +421,19 @@ void HttpSession::finished(const std::shared_ptr<Exchange>& exchange, bool keep_
 // A connection closed while bytes of the client are unread is reset, and a reset can destroy the answer on its way (a body
 // over the limit, say): the sending side ends first, then the rest of what comes is read and thrown away, for a while.
 void HttpSession::linger() {
-  beast::error_code ignored;
-  stream_.socket().shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
   buffer_.clear();
   stream_.expires_after(kLinger);
-  discard();
+  stream_.async_end([self = shared_from_this()](beast::error_code) {
+    if (self->closed_) return;
+    beast::error_code ignored;
+    self->stream_.socket().shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+    self->stream_.expires_after(kLinger);
+    self->discard();
+  });
 }
 
 void HttpSession::discard() {
-  stream_.async_read_some(buffer_.prepare(65536), [self = shared_from_this()](beast::error_code error, size_t bytes) {
+  stream_.tcp().async_read_some(buffer_.prepare(65536), [self = shared_from_this()](beast::error_code error, size_t bytes) {
     self->lingered_ += bytes;
     if (error || self->closed_ || self->lingered_ > 4 * self->host_.options().max_body) return self->close();
     self->discard();
