@@ -121,14 +121,17 @@ void load_head(Loader& load, const BertConfig& config, Task task, int labels, co
   }
 }
 
-BertWeights load_weights(Loader& load, const BertConfig& config, Task task, int labels) {
+BertWeights load_weights(Loader& load, const BertConfig& config, Task task, int labels, bool encoder_only) {
   const int h = config.hidden;
-  const Tensor words = load.view("embeddings.word_embeddings.weight", {config.vocab, h});
   BertWeights out;
-  out.words = load.table(words);
-  out.positions = load.parameter("embeddings.position_embeddings.weight", {config.positions, h});
-  out.types = load.parameter("embeddings.token_type_embeddings.weight", {config.types, h});
-  out.embedding_norm = load.layer_norm("embeddings.LayerNorm", h, config.epsilon);
+  Tensor words;
+  if (!encoder_only) {
+    words = load.view("embeddings.word_embeddings.weight", {config.vocab, h});
+    out.words = load.table(words);
+    out.positions = load.parameter("embeddings.position_embeddings.weight", {config.positions, h});
+    out.types = load.parameter("embeddings.token_type_embeddings.weight", {config.types, h});
+    out.embedding_norm = load.layer_norm("embeddings.LayerNorm", h, config.epsilon);
+  }
   for (int i = 0; i < config.layers; ++i) {
     out.layers.push_back(load_layer(load, config, "encoder.layer." + std::to_string(i) + "."));
   }
@@ -176,6 +179,7 @@ class Bert final : public Model {
 
     Tensor x = lane.inputs;
     if (!x.defined()) {
+      if (info_.vocab == 0) throw fail(StatusCode::unsupported, "this network has no embeddings: it takes hidden states");
       const EmbeddingTerm terms[] = {{weights_.words.tensor, lane.ids},
                                      {weights_.types.tensor, lane.type_ids},
                                      {weights_.positions.tensor, lane.positions}};
@@ -239,11 +243,19 @@ std::shared_ptr<const Model> load(ModelSource& source) {
   const BertConfig config = read_config(source.config);
   const Task task = task_of(source, kTasks, Task::feature_extraction);
   check_head(source, task);
+  if (source.encoder_only && task != Task::feature_extraction) {
+    throw fail(StatusCode::invalid,
+               "the FasterTransformer folder holds the encoder only, {} needs embeddings and head too: put the original "
+               "checkpoint (model.safetensors or pytorch_model.bin) beside it",
+               name(task));
+  }
   ModelInfo info = common_info(source, task);
-  info.vocab = config.vocab;
   info.hidden = config.hidden;
-  info.max_positions = config.positions;
-  info.type_vocab = config.types;
+  if (!source.encoder_only) {
+    info.vocab = config.vocab;
+    info.max_positions = config.positions;
+    info.type_vocab = config.types;
+  }
   info.has_encoder = true;
   const bool classifier = task == Task::token_classification || task == Task::text_classification;
   if (classifier) info.labels = labels_of(source.config);
@@ -259,7 +271,7 @@ std::shared_ptr<const Model> load(ModelSource& source) {
   source.weights.set_prefixes({"bert.", ""});
   ignore_leftovers(source.weights, task);
   Loader loader(source);
-  BertWeights weights = load_weights(loader, config, task, labels);
+  BertWeights weights = load_weights(loader, config, task, labels, source.encoder_only);
   loader.report(info);
   return std::make_shared<Bert>(config, std::move(info), std::move(weights));
 }

@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "models/config.h"
+#include "weights/converted/fastertransformer.h"
 
 namespace inazuma {
 namespace {
@@ -89,25 +90,14 @@ DType main_dtype(const WeightStore& store) {
   return kFloats[std::max_element(bytes.begin(), bytes.end()) - bytes.begin()];
 }
 
-nlohmann::json read_model_config(const fs::path& path) {
-  constexpr uintmax_t kMaxBytes = 16u << 20;
-  const std::string origin = inazuma::quoted(path.string(), 400);
-  std::error_code code;
-  const uintmax_t bytes = fs::file_size(path, code);
-  if (!code && bytes > kMaxBytes) {
-    throw fail(StatusCode::too_large, "{}: {} bytes, a model's configuration has at most {}", origin, bytes, kMaxBytes);
-  }
-  return read_json_file(path);
-}
-
 LoadedModel load(const fs::path& directory, Ops& ops, const LoadOptions& options, LoadProgress progress) {
   std::error_code code;
   if (!fs::is_directory(directory, code)) {
     throw fail(StatusCode::not_found, "{}: no such model directory", inazuma::quoted(directory.string(), 400));
   }
-  const nlohmann::json config = read_model_config(directory / "config.json");
+  const nlohmann::json config = model_config(directory, options.converted);
   const Architecture& architecture = architecture_of(config);
-  const std::shared_ptr<const WeightStore> store = WeightStore::open(directory).value();
+  const std::shared_ptr<const WeightStore> store = WeightStore::open(directory, options.converted).value();
   WeightReader weights(store, options.dry_run);
   weights.set_progress(std::move(progress));
   ModelSource source{.directory = directory,
@@ -115,7 +105,8 @@ LoadedModel load(const fs::path& directory, Ops& ops, const LoadOptions& options
                      .weights = weights,
                      .ops = ops,
                      .options = options,
-                     .stored_dtype = main_dtype(*store)};
+                     .stored_dtype = main_dtype(*store),
+                     .encoder_only = store->encoder_only()};
   LoadedModel loaded{.model = architecture.load(source), .report = {}};
   const Status complete = weights.finish();
   if (!complete.ok() && !options.dry_run) throw Error(complete);
@@ -142,6 +133,22 @@ Result<Task> parse_task(std::string_view text) {
   if (text.starts_with("translation_")) return Task::text2text_generation;  // translation_xx_to_yy
   return Status(StatusCode::invalid,
                 fmt::format("task {} is unknown; known: {}", inazuma::quoted(text), fmt::join(names, ", ")));
+}
+
+nlohmann::json model_config(const fs::path& directory, const std::optional<fs::path>& converted) {
+  constexpr uintmax_t kMaxBytes = 16u << 20;
+  const fs::path path = directory / "config.json";
+  const std::string origin = inazuma::quoted(path.string(), 400);
+  std::error_code code;
+  if (!fs::exists(path, code)) {
+    const std::optional<fs::path> folder = converted ? converted : find_converted(directory);
+    if (folder) return converted_config(*folder);
+  }
+  const uintmax_t bytes = fs::file_size(path, code);
+  if (!code && bytes > kMaxBytes) {
+    throw fail(StatusCode::too_large, "{}: {} bytes, a model's configuration has at most {}", origin, bytes, kMaxBytes);
+  }
+  return read_json_file(path);
 }
 
 Result<LoadedModel> load_model(const fs::path& directory, Ops& ops, const LoadOptions& options, LoadProgress progress) {

@@ -36,7 +36,7 @@ Result<Task> parse_task(std::string_view text);
 struct ModelInfo {
   std::string architecture;   ///< class name of the checkpoint: "BertForTokenClassification"
   Task task = Task::feature_extraction;
-  int vocab = 0;              ///< ids are in [0, vocab)
+  int vocab = 0;              ///< ids are in [0, vocab); 0: takes hidden states only (a converted BERT)
   int hidden = 0;
   int max_positions = 0;      ///< longest text by the position table; 0 = no such bound (T5)
   int type_vocab = 0;         ///< token types; 0 = none
@@ -71,6 +71,9 @@ class Model {
 struct LoadOptions {
   std::optional<Task> task;        ///< overrides what config.json's architectures say
   std::optional<Pooling> pooling;  ///< overrides modules.json
+  /// A FasterTransformer folder whose tensors go before the directory's own. Without it such a folder is read where the
+  /// directory holds no other weights.
+  std::optional<std::filesystem::path> converted;
   bool dry_run = false;            ///< check config and tensors, pack nothing; what is missing or misshapen is in the report only
 };
 
@@ -82,6 +85,7 @@ struct ModelSource {
   Ops& ops;
   LoadOptions options;
   DType stored_dtype = DType::f32;  ///< that most bytes of the checkpoint have
+  bool encoder_only = false;        ///< WeightStore::encoder_only
 };
 
 struct LoadedModel {
@@ -89,7 +93,11 @@ struct LoadedModel {
   WeightReport report;
 };
 
-/// Reads config.json, picks the architecture by `model_type` and `architectures`, loads and checks every tensor.
+/// The directory's config.json, else its equal made from the config.ini of a FasterTransformer folder.
+/// Throws Error: not_found, malformed, invalid, too_large, unsupported.
+nlohmann::json model_config(const std::filesystem::path& directory, const std::optional<std::filesystem::path>& converted = {});
+
+/// Reads the configuration, picks the architecture by `model_type` and `architectures`, loads and checks every tensor.
 /// unsupported: unknown architecture (lists the known); not_found, malformed, invalid: see WeightStore, WeightReader.
 Result<LoadedModel> load_model(const std::filesystem::path& directory, Ops& ops, const LoadOptions& options = {}, LoadProgress progress = {});
 

@@ -186,7 +186,7 @@ std::shared_ptr<Backend> load(const std::filesystem::path& directory, const Back
   const Clock::time_point begin = Clock::now();
   if (!std::filesystem::is_directory(directory)) throw fail(StatusCode::not_found, "no such directory");
   auto loaded = std::make_shared<Loaded>();
-  loaded->config = read_json_file(directory / "config.json");
+  loaded->config = model_config(directory);
   loaded->auto_truncate = options.auto_truncate;
   loaded->generation = GenerationConfig::read(directory, loaded->config).value();
   loaded->tokenizer = load_tokenizer(directory, options.tokenizer).value();

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "weights/bytes.h"
+#include "weights/converted/fastertransformer.h"
 #include "weights/formats/safetensors.h"
 #include "weights/formats/torch_archive.h"
 #include "weights/mapped_file.h"
@@ -158,8 +159,8 @@ void read_shards(const fs::path& directory, const Candidate& candidate, MappedSt
   }
 }
 
-/// The candidate that wins; reports others that are passed over.
-const Candidate& choose(const fs::path& directory) {
+/// The candidate that wins, null for none; reports others that are passed over.
+const Candidate* choose(const fs::path& directory) {
   const Candidate* chosen = nullptr;
   for (const Candidate& candidate : kCandidates) {
     std::error_code ignored;
@@ -170,33 +171,46 @@ const Candidate& choose(const fs::path& directory) {
       spdlog::info("{}: reading {}, passing over {}", printable(directory.string()), chosen->file, candidate.file);
     }
   }
-  if (chosen != nullptr) return *chosen;
+  return chosen;
+}
+
+Error no_weights(const fs::path& directory) {
   std::error_code ignored;
   if (!fs::is_directory(directory, ignored))
-    throw fail(StatusCode::not_found, "{}: no such directory", inazuma::quoted(directory.string(), 200));
-  throw fail(StatusCode::not_found,
-             "{}: no weight file: looked for model.safetensors, model.safetensors.index.json, pytorch_model.bin and "
-             "pytorch_model.bin.index.json",
-             inazuma::quoted(directory.string(), 200));
+    return fail(StatusCode::not_found, "{}: no such directory", inazuma::quoted(directory.string(), 200));
+  return fail(StatusCode::not_found,
+              "{}: no weight file: looked for model.safetensors, model.safetensors.index.json, pytorch_model.bin, "
+              "pytorch_model.bin.index.json and a FasterTransformer folder (N-gpu/config.ini)",
+              inazuma::quoted(directory.string(), 200));
+}
+
+std::shared_ptr<const WeightStore> read_native(const fs::path& directory, const Candidate& candidate) {
+  auto store = std::make_shared<MappedStore>();
+  if (candidate.sharded) {
+    read_shards(directory, candidate, *store);
+  } else {
+    store->add(directory / candidate.file, candidate, nullptr);
+  }
+  store->finish();
+  return store;
 }
 
 }  // namespace
 
-Result<std::shared_ptr<const WeightStore>> WeightStore::open(const fs::path& directory) {
+Result<std::shared_ptr<const WeightStore>> WeightStore::open(const fs::path& directory,
+                                                             const std::optional<fs::path>& converted) {
   return capture([&]() -> std::shared_ptr<const WeightStore> {
-    const Candidate& candidate = choose(directory);
-    auto store = std::make_shared<MappedStore>();
+    const Candidate* candidate = choose(directory);
+    std::optional<fs::path> folder = converted;
+    if (!folder && candidate == nullptr) folder = find_converted(directory);
+    if (!folder && candidate == nullptr) throw no_weights(directory);
     try {
-      if (candidate.sharded) {
-        read_shards(directory, candidate, *store);
-      } else {
-        store->add(directory / candidate.file, candidate, nullptr);
-      }
-      store->finish();
+      const std::shared_ptr<const WeightStore> native =
+          candidate == nullptr ? nullptr : read_native(directory, *candidate);
+      return folder ? open_converted(*folder, native) : native;
     } catch (const Error& error) {
-      throw Error(error.status().in(printable(directory.string())));
+      throw Error(error.status().in(printable((folder ? *folder : directory).string())));
     }
-    return store;
   });
 }
 

@@ -30,15 +30,18 @@ using LoadProgress = std::function<void(size_t done, size_t total)>;
 
 /// All tensors of a directory, memory-mapped and validated by every rule of the format when opened; read-only
 /// afterwards. File choice as transformers 4.57: model.safetensors, model.safetensors.index.json, pytorch_model.bin,
-/// pytorch_model.bin.index.json. Stray trainer files are never opened.
+/// pytorch_model.bin.index.json; where none of them is, a FasterTransformer folder (see converted/fastertransformer.h).
+/// Stray trainer files are never opened.
 /// The mapping must not outlive loading: homes copy what they keep (a file truncated later must not hurt a running
 /// server).
 class WeightStore {
  public:
+  /// `converted` names a FasterTransformer folder whose tensors go before those of the directory.
   /// malformed (corrupt file: which rule, which tensor; a Git LFS pointer), not_found (no weight file: which names were
   /// looked for; a shard that is not there), unsupported (a sound file that cannot be read: TorchScript, an element
   /// type without use here, a pickle that names anything off the allow-list), invalid (not a readable regular file).
-  static Result<std::shared_ptr<const WeightStore>> open(const std::filesystem::path& directory);
+  static Result<std::shared_ptr<const WeightStore>> open(const std::filesystem::path& directory,
+                                                         const std::optional<std::filesystem::path>& converted = {});
   virtual ~WeightStore() = default;
 
   virtual std::span<const StoredTensor> tensors() const = 0;  ///< sorted by name
@@ -46,7 +49,10 @@ class WeightStore {
   /// stored. What the file holds unaligned or strided is copied on first use, and the copy kept by the store.
   /// Thread-safe. Throws Error: unsupported for more than Shape::kMaxRank extents, out_of_memory.
   virtual Tensor find(std::string_view name) const = 0;
-  virtual std::string format() const = 0;  ///< "safetensors", "safetensors, 3 shards", "torch zip", "torch legacy"
+  virtual std::string format() const = 0;  ///< "safetensors", "safetensors, 3 shards", "torch zip", "torch legacy",
+                                           ///< "FasterTransformer, 2 ranks"
+  /// A converted BERT without embeddings and head, as FasterTransformer leaves it: hidden states in, hidden states out.
+  virtual bool encoder_only() const { return false; }
 };
 
 /// What a load found wrong or left over; every entry is one printable line.

@@ -41,8 +41,9 @@ Expected read_expected(const Tensor& tensor, double noise) {
   return out;
 }
 
-LoadOptions read_options(const nlohmann::json& json) {
+LoadOptions read_options(const nlohmann::json& json, const fs::path& directory) {
   LoadOptions out;
+  if (json.contains("converted")) out.converted = directory / json["converted"].get<std::string>();
   if (json.contains("task")) out.task = parse_task(json["task"].get<std::string>()).value();
   if (json.contains("pooling")) out.pooling = parse_pooling(json["pooling"].get<std::string>()).value();
   return out;
@@ -63,7 +64,7 @@ GoldenCase read_case(const std::string& name) {
   out.directory = case_directory(name);
   out.facts = read_json_file(out.directory / "golden.json");
   out.kind = out.facts.at("kind");
-  out.options = read_options(out.facts.at("options"));
+  out.options = read_options(out.facts.at("options"), out.directory);
   for (const auto& item : out.facts.at("sequences")) {
     out.sequences.push_back({.ids = item.at("ids"),
                              .types = item.value("types", std::vector<int>()),
