@@ -50,9 +50,11 @@ template <class T, int NT, int MT, int W>
 __global__ void __launch_bounds__(32 * W) skinny_tiles(const SkinnyLinear args) {
   constexpr int kRoundTiles = NT < kRoundRows / 8 ? NT : kRoundRows / 8;
   constexpr int kColumns = 16 * MT, kPitch = kColumns + 4;  // the pitch keeps the lanes' stores in different banks
-  constexpr int kBatch = NT == 1 ? 8 : 4;                   // chunks whose weights are in flight together
-  constexpr bool kEarly = NT <= 2;                          // x too
-  extern __shared__ float partial[];                        // [W][8 kRoundTiles][kPitch]
+  // Chunks whose weights are in flight together, and chunks whose x is: all of them, or the next beside the present
+  // one.
+  constexpr int kBatch = NT == 1 ? 8 : NT == 8 && W == 16 ? 2 : 4;
+  constexpr int kReady = NT <= 2 ? kBatch : 2;
+  extern __shared__ float partial[];  // [W][8 kRoundTiles][kPitch]
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, c = lane % 4;
   const int first_column = static_cast<int>(blockIdx.x) * kColumns;
   const T* weight = static_cast<const T*>(args.weight);
@@ -81,16 +83,15 @@ __global__ void __launch_bounds__(32 * W) skinny_tiles(const SkinnyLinear args) 
           a[u][m][half] = stream16(weight + static_cast<int64_t>(column) * args.in + k,
                                    batch + u < end && k < args.in && column < args.out_columns);
         }
-    uint4 b[kEarly ? kBatch : 1][NT];
-    if (kEarly) {
+    uint4 b[kReady][NT];
 #pragma unroll
-      for (int u = 0; u < kBatch; ++u) load_x(b[kEarly ? u : 0], batch + u);
-    }
+    for (int u = 0; u < (kReady == kBatch ? kBatch : 1); ++u) load_x(b[u], batch + u);
 #pragma unroll
     for (int u = 0; u < kBatch; ++u) {
-      if (batch + u >= end) break;  // the same for the whole warp
-      uint4(&now)[NT] = b[kEarly ? u : 0];
-      if (!kEarly) load_x(now, batch + u);
+      // Past the end all words are zeros: where loads wait in line no branch parts them.
+      if (kReady == kBatch && batch + u >= end) break;  // the same for the whole warp
+      if (kReady < kBatch && u + 1 < kBatch) load_x(b[(u + 1) % kReady], batch + u + 1);
+      const uint4(&now)[NT] = b[u % kReady];
 #pragma unroll
       for (int step = 0; step < 2; ++step)
 #pragma unroll
