@@ -9,7 +9,8 @@ namespace inazuma::cli {
 int exit_code(const Status& status) { return status.code() == StatusCode::out_of_memory ? kNoMemory : kNotLoaded; }
 
 int complain(const Status& status, int code) {
-  fmt::print(stderr, "inazuma: {}\n", status.message());
+  const char* advice = status.code() == StatusCode::out_of_memory ? "; free memory, serve fewer or smaller models, or lower --kv-tokens and --max-context" : "";
+  fmt::print(stderr, "inazuma: {}{}\n", status.message(), advice);
   return code;
 }
 

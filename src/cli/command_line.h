@@ -79,6 +79,7 @@ Run add_serve(CLI::App& app);
 Run add_run(CLI::App& app);
 Run add_inspect(CLI::App& app);
 Run add_check(CLI::App& app);
+Run add_completion(CLI::App& app);
 Run add_version(CLI::App& app);
 
 }  // namespace inazuma::cli

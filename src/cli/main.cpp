@@ -4,6 +4,7 @@
 
 #include "base/version.h"
 #include "cli/command_line.h"
+#include "cli/configuration.h"
 #include "frontends/json.h"
 
 namespace {
@@ -44,14 +45,24 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", inazuma::kVersion);
   app.footer("Start: inazuma serve DIR...    One answer: inazuma run DIR \"text\"    What is wrong: inazuma inspect DIR");
-  const std::vector<std::pair<std::string, Run>> commands{{"serve", add_serve(app)}, {"run", add_run(app)}, {"inspect", add_inspect(app)}, {"check", add_check(app)}, {"version", add_version(app)}};
+  const std::vector<std::pair<std::string, Run>> commands{{"serve", add_serve(app)}, {"run", add_run(app)}, {"inspect", add_inspect(app)}, {"check", add_check(app)}, {"completion", add_completion(app)}, {"version", add_version(app)}};
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  std::map<std::string, Configuration> configurations;
+  for (const char* name : {"serve", "run"}) configurations.try_emplace(name, *app.get_subcommand(name));
+  const auto configuration = configurations.find(arguments.empty() ? "" : arguments.front());
   try {
+    if (configuration != configurations.end())
+      if (const inazuma::Result<int> read = inazuma::capture([&] { return configuration->second.apply(arguments), 0; }); !read.ok()) return complain(read.status(), kUsage);
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);
     fmt::print(stderr, "inazuma: {}\nRun 'inazuma {}--help' for what there is.\n", with_suggestion(app, error, argc, argv),
                app.get_subcommands().empty() ? "" : app.get_subcommands().front()->get_name() + " ");
     return kUsage;
+  }
+  if (configuration != configurations.end() && configuration->second.print_wanted()) {
+    configuration->second.print(arguments);
+    return kOk;
   }
   for (const auto& [name, run] : commands) {
     if (!app.got_subcommand(name)) continue;

@@ -123,6 +123,6 @@ class Http:
         return response.json()
 
 
-def run(*arguments, stdin="", timeout=60, extra_environment=None):
+def run(*arguments, stdin="", timeout=60, extra_environment=None, preexec_fn=None):
     """One command of the program, as text."""
-    return subprocess.run([str(BINARY), *map(str, arguments)], input=stdin, capture_output=True, text=True, timeout=timeout, env={**environment(), **(extra_environment or {})})
+    return subprocess.run([str(BINARY), *map(str, arguments)], input=stdin, capture_output=True, text=True, timeout=timeout, env={**environment(), **(extra_environment or {})}, preexec_fn=preexec_fn)

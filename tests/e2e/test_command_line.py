@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import socket
 import struct
@@ -12,7 +13,7 @@ from server import DEMO, TINY, run
 
 TEXT = "ジョー・バイデンはアメリカの大統領です。"
 SPANS = [[{"start": 0, "end": 8, "text": "ジョー・バイデン", "type": "PERSON"}, {"start": 9, "end": 13, "text": "アメリカ", "type": "GPE"}]]
-USAGE, NOT_LOADED, PORT = 2, 3, 4
+USAGE, NOT_LOADED, PORT, NO_MEMORY = 2, 3, 4, 5
 
 
 def test_run_text():
@@ -53,6 +54,12 @@ def test_check(server):
         done = run("check", f"http://127.0.0.1:{unused.getsockname()[1]}", "--timeout", 2)
     assert done.returncode == 1 and "no answer" in done.stderr
     assert run("check", "ftp://x").returncode == USAGE
+
+
+def test_too_little_memory():
+    """Address space for the program, not for the model's weights."""
+    done = run("run", DEMO / "style-ja-gpt2", "私は学生です。::", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (160 << 20, 160 << 20)))
+    assert done.returncode == NO_MEMORY and "cannot allocate" in done.stderr and "style-ja-gpt2" in done.stderr and "free memory" in done.stderr
 
 
 def test_version_and_help():

@@ -106,9 +106,11 @@ TEST_F(ClassNames, SlowAndFastAreTold) {
   EXPECT_FALSE(load_tokenizer(golden::data_directory() / "bert-cased-slow").value()->is_fast());
   EXPECT_TRUE(load_tokenizer(golden::data_directory() / "fast-bert-cased").value()->is_fast());
   EXPECT_TRUE(load_tokenizer(golden::data_directory() / "bert-fast-from-vocabulary").value()->is_fast());
-  fs::copy_file(golden::data_directory() / "t5-words" / "spiece.model", directory_ / "spiece.model");
+  EXPECT_TRUE(load_tokenizer(golden::data_directory() / "fast-t5-from-spiece").value()->is_fast());
   write("tokenizer_config.json", R"({"tokenizer_class": "T5TokenizerFast"})");
-  expect_error(StatusCode::not_found, "tokenizer.json");
+  expect_error(StatusCode::not_found, "spiece.model");
+  fs::copy_file(golden::data_directory() / "t5-words" / "spiece.model", directory_ / "spiece.model");
+  expect_error(StatusCode::unsupported, "only unigram and BPE");
 }
 
 TEST_F(LoadTokenizer, T5ConfigurationErrors) {

@@ -50,7 +50,7 @@ ConfigIni::ConfigIni(std::string origin, std::string_view text) : origin_(std::m
     const std::string_view line = trimmed(raw);
     if (line.empty() || line.front() == ';' || line.front() == '#') continue;
     if (raw.front() == ' ' || raw.front() == '\t') {
-      if (last != nullptr) *last += "\n" + std::string(without_comment(line));
+      if (last != nullptr) last->append("\n").append(without_comment(line));
       continue;
     }
     last = nullptr;
