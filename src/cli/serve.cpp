@@ -130,10 +130,10 @@ void print_banner(const Core& core, const RepositorySnapshot& snapshot, const Ht
   (void)core;
   fmt::print(stderr, "inazuma {} {}\n{:<24} {:<22} {:<10} {:>9} {:>7}\n", kVersion, kCommit, "Model", "Task", "Dtype", "Memory", "Load s");
   for (const ServedModel& model : snapshot.models) {
-    const BackendInfo& info = model.backend->info();
+    const BackendInfo& info = model.current()->backend->info();
     fmt::print(stderr, "{:<24} {:<22} {:<10} {:>6.1f} MB {:>7.2f}\n", info.id, name(info.model.task), name(info.model.stored_dtype), static_cast<double>(info.model.weight_bytes) / 1e6, info.load_seconds);
   }
-  fmt::print(stderr, "Device {}\nListening on http://{}:{} (page: /, API: /docs)\nReady in {:.1f} s\n", snapshot.models.front().backend->info().device, flags.host, server.port(), seconds);
+  fmt::print(stderr, "Device {}\nListening on http://{}:{} (page: /, API: /docs)\nReady in {:.1f} s\n", snapshot.models.front().current()->backend->info().device, flags.host, server.port(), seconds);
 }
 
 // Waits for SIGTERM or SIGINT; SIGHUP reopens the log file. A second signal ends the process at once.

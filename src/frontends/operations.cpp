@@ -41,10 +41,11 @@ void write_model_type(JsonWriter& json, const ModelInfo& model) {
 }
 
 void write_served(JsonWriter& json, const ServedModel& served) {
-  json.begin_object().key("id").text(served.id).key("state").text(name(served.state));
-  if (!served.reason.empty()) json.key("reason").text(served.reason);
-  if (served.backend) {
-    const BackendInfo& info = served.backend->info();
+  const ServedVersion* version = served.current();
+  json.begin_object().key("id").text(served.id).key("state").text(version == nullptr ? "UNAVAILABLE" : name(version->state));
+  if (version != nullptr && !version->reason.empty()) json.key("reason").text(version->reason);
+  if (version != nullptr && version->backend && version->backend->info().text) {
+    const BackendInfo& info = version->backend->info();
     json.key("task").text(name(info.model.task)).key("architecture").text(info.model.architecture);
     json.key("dtype").text(name(info.model.stored_dtype)).key("tokenizer").text(info.tokenizer).key("device").text(info.device);
     json.key("parameters").number(info.model.parameters).key("memory").number(static_cast<int64_t>(info.model.weight_bytes));

@@ -104,7 +104,7 @@ class EngineBackend : public Backend {
     return std::visit(
         [&](const auto& typed) -> PreparedTask {
           using T = std::decay_t<decltype(typed)>;
-          if constexpr (std::is_same_v<T, Generation> || std::is_same_v<T, Tokenize> || std::is_same_v<T, Decode>)
+          if constexpr (std::is_same_v<T, Generation> || std::is_same_v<T, Tokenize> || std::is_same_v<T, Decode> || std::is_same_v<T, TensorInference>)
             throw fail(StatusCode::internal, "{} is not an encoder task", work_name(typed));
           else
             return prepare(typed, context);

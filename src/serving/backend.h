@@ -1,5 +1,5 @@
 #pragma once
-// "Something loaded that accepts requests", and the one kind there is so far: a text model on our engine.
+// "Something loaded that accepts requests", and the kind that plain directories are: a text model on our engine.
 
 #include <filesystem>
 #include <memory>
@@ -7,6 +7,7 @@
 #include <string>
 
 #include "engine/engine.h"
+#include "serving/config/tensor_model.h"
 #include "serving/generation_config.h"
 #include "serving/request.h"
 #include "serving/response.h"
@@ -25,6 +26,7 @@ struct BackendInfo {
   bool on_gpu = false;
   int max_input_length = 0;       ///< ids of one text, special tokens included; 0 = no bound
   double load_seconds = 0;
+  bool text = true;               ///< false: takes tensors only; `model`, `engine` and `tokenizer` say nothing
   std::vector<std::string> warnings;  ///< things a person should know about this load, one sentence each
 };
 
@@ -36,6 +38,10 @@ class Backend {
   /// Called on the receiver's own thread.
   virtual void submit(Request request, Receiver receiver) = 0;
   virtual EngineStats stats() const = 0;
+  /// What KServe clients see of it; null for a back end that takes no tensors.
+  virtual std::shared_ptr<const TensorModel> tensor_model() const { return nullptr; }
+  /// Triton's statistics since the load; leaves name and version to the caller.
+  virtual void write_statistics(inference::ModelStatistics&) const {}
   virtual bool drain(Clock::time_point until) = 0;
 };
 

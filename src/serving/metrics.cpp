@@ -139,12 +139,13 @@ void Metrics::inflight(int delta) { families_->inflight.Increment(delta); }
 std::string Metrics::text(const RepositorySnapshot& snapshot) {
   Families& f = *families_;
   for (const ServedModel& model : snapshot.models) {
+    const ServedVersion* version = model.current();
     for (ModelState state : {ModelState::loading, ModelState::ready, ModelState::failed})
-      f.state.Add({{"model", model.id}, {"state", std::string(name(state))}}).Set(model.state == state ? 1 : 0);
-    if (!model.backend) continue;
+      f.state.Add({{"model", model.id}, {"state", std::string(name(state))}}).Set(version != nullptr && name(version->state) == name(state) ? 1 : 0);
+    if (version == nullptr || !version->backend || !version->backend->info().text) continue;
     const prometheus::Labels labels{{"model", model.id}, {"version", kVersionLabel}};
-    const BackendInfo& info = model.backend->info();
-    const EngineStats stats = model.backend->stats();
+    const BackendInfo& info = version->backend->info();
+    const EngineStats stats = version->backend->stats();
     f.load_seconds.Add({{"model", model.id}}).Set(info.load_seconds);
     f.memory.Add({{"model", model.id}, {"device", info.on_gpu ? "gpu" : "cpu"}}).Set(static_cast<double>(info.model.weight_bytes));
     f.pending.Add(labels).Set(stats.waiting);

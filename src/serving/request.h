@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/sequence.h"
+#include "serving/tensors/inference.h"
 #include "text/tokenizer.h"
 
 namespace inazuma {
@@ -132,7 +133,7 @@ struct Decode {
 };
 
 using Work = std::variant<TokenClassification, TextClassification, FillMask, QuestionAnswering, FeatureExtraction, SentenceSimilarity,
-                          ZeroShotClassification, Generation, Tokenize, Decode>;
+                          ZeroShotClassification, Generation, Tokenize, Decode, TensorInference>;
 
 struct Request {
   std::string id;                       ///< request id, for logs and replies

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/sequence.h"
+#include "serving/tensors/inference.h"
 #include "text/tokenizer.h"
 
 namespace inazuma {
@@ -95,12 +96,14 @@ struct DecodeResult {
 };
 
 using Outcome = std::variant<TokenClassificationResult, TextClassificationResult, FillMaskResult, QuestionAnsweringResult, FeatureExtractionResult,
-                             SentenceSimilarityResult, ZeroShotResult, GenerationResult, TokenizeResult, DecodeResult>;
+                             SentenceSimilarityResult, ZeroShotResult, GenerationResult, TokenizeResult, DecodeResult, TensorResult>;
 
 /// What a request cost; durations of several rows are of the slowest.
 struct Usage {
   std::string model;
   std::string device;        ///< "cpu", "gpu"
+  int64_t version = 1;       ///< of the model that answered
+  int batch = 0;             ///< tensor requests: rows worked; 0 = answered from the cache
   int characters = 0;
   int prompt_tokens = 0;
   int generated_tokens = 0;
@@ -122,10 +125,10 @@ struct StreamToken {
   std::vector<GeneratedToken> top_tokens;
 };
 
-using Event = std::variant<StreamToken, Response>;
+using Event = std::variant<StreamToken, TensorEvent, Response>;
 
 /// Where a request's events go. `post` runs a task on the receiver's own thread, later and in order (an asio executor, a
-/// queue); `on_event` is only ever called there: StreamToken*, then exactly one Response.
+/// queue); `on_event` is only ever called there: StreamToken* (or TensorEvent* of a decoupled model), then exactly one Response.
 struct Receiver {
   std::function<void(std::function<void()>)> post;
   std::function<void(Event)> on_event;

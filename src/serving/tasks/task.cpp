@@ -23,7 +23,7 @@ EncodeOptions options_for(const TaskContext& context, const Truncation& truncati
 
 std::string_view work_name(const Work& work) {
   static constexpr std::string_view kNames[] = {"token-classification", "text-classification", "fill-mask", "question-answering", "feature-extraction",
-                                                "sentence-similarity", "zero-shot-classification", "generation", "tokenize", "decode"};
+                                                "sentence-similarity", "zero-shot-classification", "generation", "tokenize", "decode", "tensor inference"};
   return kNames[work.index()];
 }
 
