@@ -230,16 +230,27 @@ __device__ __forceinline__ void attend_atom(Weighted<DP>& out, const QueryTile<D
         loaded[i][chunk] = load16(key + column, j < count && column < head_dim);
       }
     }
+    uint32_t mixed = 0;
     if (kEarly) {
 #pragma unroll
-      for (int step = 0; step < (kEarly ? 4 : 0); ++step)
+      for (int step = 0; step < (kEarly ? 4 : 0); ++step) {
         load_values<T, DP>(values[step], keys, first, step, count, head_dim);
+#pragma unroll
+        for (int part = 0; part < DP / 64; ++part)
+#pragma unroll
+          for (int which = 0; which < 4; ++which) mixed ^= values[step].line[part][which].x;
+      }
     }
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i)
+#pragma unroll
+      for (int chunk = 0; chunk < DP / 32; ++chunk) mixed ^= loaded[i][chunk].x;
+    const float zero = __uint_as_float(zero_after(mixed, head_dim));
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) {
       float(&s)[4] = score[batch + i];
 #pragma unroll
-      for (int e = 0; e < 4; ++e) s[e] = 0.0f;
+      for (int e = 0; e < 4; ++e) s[e] = zero;
       if (8 * (batch + i) >= count) continue;  // the same for the whole warp
 #pragma unroll
       for (int chunk = 0; chunk < DP / 32; ++chunk)
@@ -339,7 +350,7 @@ __device__ __forceinline__ void store_rows(const Weighted<DP>& w, T* out, int64_
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     if (g + 8 * r >= rows) continue;
-    const float share = __frcp_rn(w.sum[r]);
+    const float share = keys == 0 ? 0.0f : __frcp_rn(w.sum[r]);
     T* line = out + (g + 8 * r) * stride;
 #pragma unroll
     for (int part = 0; part < DP / 64; ++part)
@@ -350,12 +361,10 @@ __device__ __forceinline__ void store_rows(const Weighted<DP>& w, T* out, int64_
         uint32_t packed[4];
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-          const auto of = [&](int j) {
-            return keys == 0 ? 0.0f : __fmul_rn(w.value[8 * part + j][2 * r + half], share);
-          };
+          const auto of = [&](int j) { return __fmul_rn(w.value[8 * part + j][2 * r + half], share); };
           packed[i] = Packed<T>::pack(of(2 * i), of(2 * i + 1));
         }
-        *reinterpret_cast<uint4*>(line + column) = make_uint4(packed[0], packed[1], packed[2], packed[3]);
+        store16(line + column, make_uint4(packed[0], packed[1], packed[2], packed[3]));
       }
   }
 }

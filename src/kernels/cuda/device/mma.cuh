@@ -40,8 +40,22 @@ __device__ __forceinline__ uint4 stream16(const void* from, bool wanted) {
   return out;
 }
 
+/// 16 bytes at once: a store through a pointer to uint4 may be taken apart to save moves between registers.
+__device__ __forceinline__ void store16(void* to, const uint4& value) {
+  asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(value.x), "r"(value.y), "r"(value.z),
+               "r"(value.w)
+               : "memory");
+}
+
 __device__ __forceinline__ uint32_t word(const uint4& v, int i) {
   return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
+}
+
+/// Zero, but not before the loads mixed into `mixed` are there. The assembler likes to put products between loads to
+/// save registers, and each then waits for memory anew; started from this zero, all loads go out first. `small` is any
+/// number that is below 65536 without the compiler knowing.
+__device__ __forceinline__ uint32_t zero_after(uint32_t mixed, int small) {
+  return mixed & static_cast<uint32_t>(small >> 16);
 }
 
 /// 2^x to within 2 ulp; 2^-inf = 0, 2^0 = 1.

@@ -21,27 +21,38 @@ constexpr int kChunk = 32;        ///< inner elements that one 16-byte load a la
 constexpr int kLongInner = 2048;  ///< from here on 16 warps share the inner axis, below 8
 constexpr int kRoundRows = 32;    ///< rows whose partial sums are in shared memory at a time
 
+/// An element as the word that it is: it is loaded first of all, and making a number of it at once would wait for it.
+__device__ __forceinline__ uint32_t raw_element(const void* from, int64_t i, Type type) {
+  if (type == Type::f32) return static_cast<const uint32_t*>(from)[i];
+  return static_cast<const uint16_t*>(from)[i];
+}
+__device__ __forceinline__ float number(uint32_t raw, Type type) {
+  if (type == Type::f32) return __uint_as_float(raw);
+  if (type == Type::bf16) return __uint_as_float(raw << 16);
+  return __half2float(__ushort_as_half(static_cast<unsigned short>(raw)));
+}
+
+/// What an element of the answer is finished with.
 struct Extra {
-  float bias = 0.0f, multiplier = 1.0f, residual = 0.0f;
+  uint32_t bias = 0, multiplier = 0, residual = 0;
 };
 __device__ __forceinline__ Extra extra_of(const SkinnyLinear& args, int row, int column) {
   Extra extra;
   if (row >= args.rows || column >= args.out_columns) return extra;
-  if (args.bias != nullptr) extra.bias = load_element(args.bias, column, args.bias_type);
-  if (args.multiplier.data != nullptr)
-    extra.multiplier = load_element(args.multiplier.data, row * args.multiplier.stride + column, args.multiplier.type);
-  if (args.residual.data != nullptr)
-    extra.residual = load_element(args.residual.data, row * args.residual.stride + column, args.residual.type);
+  if (args.bias != nullptr) extra.bias = raw_element(args.bias, column, args.bias_type);
+  const auto at = [&](const Matrix2& m) { return raw_element(m.data, row * m.stride + column, m.type); };
+  if (args.multiplier.data != nullptr) extra.multiplier = at(args.multiplier);
+  if (args.residual.data != nullptr) extra.residual = at(args.residual);
   return extra;
 }
 __device__ __forceinline__ void finish_element(const SkinnyLinear& args, int row, int column, float sum,
                                                const Extra& extra) {
   if (row >= args.rows || column >= args.out_columns) return;
   float y = args.alpha * sum;
-  if (args.bias != nullptr) y += extra.bias;
+  if (args.bias != nullptr) y += number(extra.bias, args.bias_type);
   y = args.out.type == Type::f32 ? activate<false>(args.activation, y) : activate<true>(args.activation, y);
-  if (args.multiplier.data != nullptr) y *= extra.multiplier;
-  if (args.residual.data != nullptr) y += extra.residual;
+  if (args.multiplier.data != nullptr) y *= number(extra.multiplier, args.multiplier.type);
+  if (args.residual.data != nullptr) y += number(extra.residual, args.residual.type);
   store_element(args.out.data, row * args.out.stride + column, args.out.type, y);
 }
 
@@ -86,10 +97,25 @@ __global__ void __launch_bounds__(32 * W) skinny_tiles(const SkinnyLinear args) 
     uint4 b[kReady][NT];
 #pragma unroll
     for (int u = 0; u < (kReady == kBatch ? kBatch : 1); ++u) load_x(b[u], batch + u);
+    uint32_t mixed = 0;
+#pragma unroll
+    for (int u = 0; u < kBatch; ++u)
+#pragma unroll
+      for (int m = 0; m < MT; ++m) mixed ^= a[u][m][0].x ^ a[u][m][1].x;
+    if (kReady == kBatch) {
+#pragma unroll
+      for (int u = 0; u < kReady; ++u)
+#pragma unroll
+        for (int t = 0; t < NT; ++t) mixed ^= b[u][t].x;
+    }
+    const uint32_t zero = zero_after(mixed, args.rows);
+#pragma unroll
+    for (int m = 0; m < MT; ++m)
+#pragma unroll
+      for (int t = 0; t < NT; ++t) sums[m][t][0] = __uint_as_float(__float_as_uint(sums[m][t][0]) | zero);
 #pragma unroll
     for (int u = 0; u < kBatch; ++u) {
-      // Past the end all words are zeros: where loads wait in line no branch parts them.
-      if (kReady == kBatch && batch + u >= end) break;  // the same for the whole warp
+      if (batch + u >= end) break;  // the same for the whole warp
       if (kReady < kBatch && u + 1 < kBatch) load_x(b[(u + 1) % kReady], batch + u + 1);
       const uint4(&now)[NT] = b[u % kReady];
 #pragma unroll
