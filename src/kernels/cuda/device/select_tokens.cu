@@ -224,30 +224,35 @@ __device__ Chosen draw(Shared& shared, const Scores& scores, const Kept& kept, d
   return chosen;
 }
 
+constexpr int kAhead = 16;  ///< scores that a thread has on the way in passes over all
+
 // One pass: the best, and the sum of exp(score - best).
 __device__ Chosen choose_best(Shared& shared, const Scores& scores) {
-  constexpr int kAhead = 4;  // groups in flight
   float most = kRemoved;
   int at = 0;
   double sum = 0.0;
 #pragma unroll 1
-  for (int first = 4 * threadIdx.x; first < scores.vocab; first += 4 * kAhead * kBlockThreads) {
-    float four[kAhead][4];
+  for (int first = threadIdx.x; first < scores.vocab; first += kAhead * kBlockThreads) {
+    float score[kAhead];
+    scores.load(first, score);
+    float top = score[0];
+    int place = 0;
 #pragma unroll
-    for (int a = 0; a < kAhead; ++a) scores.load4(first + 4 * a * kBlockThreads, four[a]);
-#pragma unroll
-    for (int a = 0; a < kAhead; ++a) {
-      const float top = fmaxf(fmaxf(four[a][0], four[a][1]), fmaxf(four[a][2], four[a][3]));
-      if (top > most) {
-        sum *= static_cast<double>(__expf(most - top));
-        most = top;
-        const int k = four[a][0] == top ? 0 : four[a][1] == top ? 1 : four[a][2] == top ? 2 : 3;
-        at = first + 4 * a * kBlockThreads + k;
+    for (int k = 1; k < kAhead; ++k)
+      if (score[k] > top) {
+        top = score[k];
+        place = k;
       }
-      if (most > kRemoved)
-        sum += static_cast<double>((__expf(four[a][0] - most) + __expf(four[a][1] - most)) +
-                                   (__expf(four[a][2] - most) + __expf(four[a][3] - most)));
+    if (top > most) {
+      sum *= static_cast<double>(__expf(most - top));
+      most = top;
+      at = first + place * kBlockThreads;
     }
+    if (!(most > kRemoved)) continue;
+    float part = 0.0f;
+#pragma unroll
+    for (int k = 0; k < kAhead; ++k) part += __expf(score[k] - most);
+    sum += static_cast<double>(part);
   }
   const Best best = best_of(shared.scratch, most, at);
   Chosen chosen;
@@ -265,16 +270,18 @@ __device__ Chosen choose_best(Shared& shared, const Scores& scores) {
 __device__ Best prepare(Shared& shared, float* logits, const Scores& scores, float temperature) {
   float most = kRemoved;
   int at = 0;
-  for (int first = 4 * threadIdx.x; first < scores.vocab; first += 4 * kBlockThreads) {
-    float four[4];
-    scores.load4(first, four);
+#pragma unroll 1
+  for (int first = threadIdx.x; first < scores.vocab; first += kAhead * kBlockThreads) {
+    float score[kAhead];
+    scores.load(first, score);
 #pragma unroll
-    for (int k = 0; k < 4; ++k) {
-      if (first + k >= scores.vocab) continue;
-      if (temperature != 1.0f) logits[first + k] = four[k] = cleaned(__fdiv_rn(four[k], temperature));
-      if (four[k] > most) {
-        most = four[k];
-        at = first + k;
+    for (int k = 0; k < kAhead; ++k) {
+      const int id = first + k * kBlockThreads;
+      if (id >= scores.vocab) continue;
+      if (temperature != 1.0f) logits[id] = score[k] = cleaned(__fdiv_rn(score[k], temperature));
+      if (score[k] > most) {
+        most = score[k];
+        at = id;
       }
     }
   }
@@ -353,7 +360,7 @@ __global__ void __launch_bounds__(kBlockThreads) select_row(const Selection args
   int32_t* history = args.history + row.slot * args.history_stride;
   process(shared, logits, args.vocab, row, history, args.bans);
 
-  Scores scores{logits, args.vocab, reinterpret_cast<uintptr_t>(logits) % 16 == 0};
+  Scores scores{logits, args.vocab};
   Kept kept;
   Chosen chosen;
   if (row.sample == 0) {

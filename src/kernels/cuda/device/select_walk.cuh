@@ -92,21 +92,20 @@ struct Kept {
 struct Scores {
   const float* logits;
   int vocab;
-  bool wide;  ///< logits may be read 16 bytes at a time
   int listed = -1;
 
   __device__ __forceinline__ float at(int id) const { return cleaned(logits[id]); }
-  /// Scores of ids [id, id + 4), -inf beyond the vocabulary.
-  __device__ __forceinline__ void load4(int id, float (&to)[4]) const {
-    if (wide && id + 4 <= vocab) {
-      const float4 four = *reinterpret_cast<const float4*>(logits + id);
-      to[0] = four.x, to[1] = four.y, to[2] = four.z, to[3] = four.w;
-    } else {
+  /// Scores of ids first, first + kBlockThreads, ...; -inf beyond the vocabulary. A warp reads neighbours whatever the
+  /// row's alignment, and all loads are under way before the first is looked at.
+  template <int N>
+  __device__ __forceinline__ void load(int first, float (&to)[N]) const {
 #pragma unroll
-      for (int k = 0; k < 4; ++k) to[k] = id + k < vocab ? logits[id + k] : kRemoved;
+    for (int k = 0; k < N; ++k) {
+      const int id = first + k * kBlockThreads;
+      to[k] = id < vocab ? logits[id] : kRemoved;
     }
 #pragma unroll
-    for (int k = 0; k < 4; ++k) to[k] = cleaned(to[k]);
+    for (int k = 0; k < N; ++k) to[k] = cleaned(to[k]);
   }
   /// visit(id, score) for this thread's share of what `kept` holds.
   template <class Visit>
@@ -117,12 +116,12 @@ struct Scores {
       return;
     }
 #pragma unroll 1
-    for (int id = 4 * threadIdx.x; id < vocab; id += 4 * kBlockThreads) {
-      float four[4];
-      load4(id, four);
+    for (int first = threadIdx.x; first < vocab; first += 4 * kBlockThreads) {
+      float score[4];
+      load(first, score);
 #pragma unroll
       for (int k = 0; k < 4; ++k)
-        if (kept.holds(four[k], id + k)) visit(id + k, four[k]);
+        if (kept.holds(score[k], first + k * kBlockThreads)) visit(first + k * kBlockThreads, score[k]);
     }
   }
 };
