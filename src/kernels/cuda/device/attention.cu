@@ -5,6 +5,7 @@
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/device/attention_rows.cuh"
 #include "kernels/cuda/device/attention_tile.cuh"
+#include "kernels/cuda/device/chain.cuh"
 #include "kernels/cuda/launch.h"
 
 namespace inazuma::cuda {
@@ -24,6 +25,7 @@ __device__ __forceinline__ Place place_of(unsigned block, int heads, int sequenc
 
 template <class T, int DP, bool kCausal, bool kShort>
 __global__ void __launch_bounds__(32 * kMostWarps, DP <= 64 && !kCausal ? 3 : 2) attention_tiles(const Attention args) {
+  after_predecessors();
   const Place at = place_of(blockIdx.x, args.heads, args.sequences);
   const int begin = __ldg(args.offsets + at.sequence), length = __ldg(args.offsets + at.sequence + 1) - begin;
   const int warps = blockDim.x / 32;
@@ -52,6 +54,7 @@ __global__ void __launch_bounds__(32 * kMostWarps, DP <= 64 && !kCausal ? 3 : 2)
 template <class T, int R>
 __global__ void __launch_bounds__(32 * kRowWarps) attention_rows(const Attention args) {
   extern __shared__ float shared[];
+  after_predecessors();
   const Place at = place_of(blockIdx.x, args.heads, args.sequences);
   const int begin = __ldg(args.offsets + at.sequence), length = __ldg(args.offsets + at.sequence + 1) - begin;
   const int warp = threadIdx.x / 32, column = at.head * args.head_dim;
@@ -98,8 +101,7 @@ void launch_tiles(const Attention& args, cudaStream_t stream) {
   const int tiles = (args.max_length + kTileRows - 1) / kTileRows;
   const int warps = tiles < kMostWarps ? tiles : kMostWarps;
   const unsigned blocks = blocks_of(args, warps * kTileRows);
-  attention_tiles<T, DP, kCausal, kShort><<<blocks, 32 * warps, 0, stream>>>(args);
-  check_launch("attention");
+  launch(attention_tiles<T, DP, kCausal, kShort>, blocks, 32 * warps, 0, stream, args);
 }
 
 template <class T>
@@ -117,8 +119,7 @@ void launch_rows(const Attention& args, cudaStream_t stream) {
   constexpr int kRows = 4;
   if (args.head_dim > kRowsHeadDim) check(cudaErrorInvalidValue, "attention: head_dim above 256");
   const size_t shared = sizeof(float) * kRowWarps * kRows * static_cast<size_t>(args.head_dim);
-  attention_rows<T, kRows><<<blocks_of(args, kRowWarps * kRows), 32 * kRowWarps, shared, stream>>>(args);
-  check_launch("attention");
+  launch(attention_rows<T, kRows>, blocks_of(args, kRowWarps * kRows), 32 * kRowWarps, shared, stream, args);
 }
 
 }  // namespace

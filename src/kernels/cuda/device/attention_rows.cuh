@@ -15,13 +15,13 @@ constexpr int kRowWarps = 4;
 constexpr int kRowsHeadDim = 256;  ///< largest head_dim
 
 __device__ __forceinline__ float load_float(const float* from) {
-  return __ldg(from);
+  return *from;
 }
 __device__ __forceinline__ float load_float(const __half* from) {
-  return __half2float(__ldg(from));
+  return __half2float(*from);
 }
 __device__ __forceinline__ float load_float(const __nv_bfloat16* from) {
-  return __bfloat162float(__ldg(from));
+  return __bfloat162float(*from);
 }
 __device__ __forceinline__ void store_float(float* to, float value) {
   *to = value;

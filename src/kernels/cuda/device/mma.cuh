@@ -18,18 +18,19 @@ namespace inazuma::cuda {
 
 constexpr float kLog2e = 1.4426950408889634f;
 
-/// 16 bytes of read-only memory, zeros where `wanted` is false. Volatile keeps a batch of loads in front of its uses.
+/// 16 bytes, zeros where `wanted` is false. A plain load: what the kernel before wrote may still be on its way when
+/// this one starts (chain.cuh), and a load of constants could be moved in front of the wait.
 __device__ __forceinline__ uint4 load16(const void* from, bool wanted) {
   uint4 out;
   asm volatile(
       "{\n .reg .pred p;\n setp.ne.b32 p, %5, 0;\n mov.b32 %0, 0;\n mov.b32 %1, 0;\n mov.b32 %2, 0;\n mov.b32 %3, 0;\n"
-      " @p ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];\n}\n"
+      " @p ld.global.v4.u32 {%0, %1, %2, %3}, [%4];\n}\n"
       : "=&r"(out.x), "=&r"(out.y), "=&r"(out.z), "=&r"(out.w)
       : "l"(from), "r"(static_cast<int>(wanted)));
   return out;
 }
 
-/// The same for memory that is read once: it does not displace what others share in L1.
+/// The same for weights, which no kernel writes and a product reads once: they do not displace what others share in L1.
 __device__ __forceinline__ uint4 stream16(const void* from, bool wanted) {
   uint4 out;
   asm volatile(

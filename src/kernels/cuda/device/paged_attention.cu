@@ -7,6 +7,7 @@
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/device/attention_rows.cuh"
 #include "kernels/cuda/device/attention_tile.cuh"
+#include "kernels/cuda/device/chain.cuh"
 #include "kernels/cuda/launch.h"
 
 namespace inazuma::cuda {
@@ -49,6 +50,7 @@ __device__ __forceinline__ PagedKeys<T> keys_of(const PagedAttention& args, cons
 template <class T, int DP, bool kCausal>
 __global__ void __launch_bounds__(32 * kMostWarps, 2)
     paged_tiles(const PagedAttention args, int block_shift, bool skip_single) {
+  after_predecessors();
   const Place at = place_of(blockIdx.x, args.heads);
   const int begin = __ldg(args.offsets + at.sequence), queries = __ldg(args.offsets + at.sequence + 1) - begin;
   const int warps = blockDim.x / 32;
@@ -114,6 +116,7 @@ template <class T, int DP>
 __global__ void __launch_bounds__(32 * kMostWarps)
     paged_single(const PagedAttention args, int block_shift, Partial<DP>* spread, int most_atoms) {
   __shared__ Partial<DP> partial[kMostWarps];
+  after_predecessors();
   const Place at = place_of(blockIdx.x, args.heads);
   const int begin = __ldg(args.offsets + at.sequence), queries = __ldg(args.offsets + at.sequence + 1) - begin;
   if (queries != 1) return;
@@ -168,6 +171,7 @@ __global__ void __launch_bounds__(32 * kMostWarps)
 template <class T, int DP>
 __global__ void __launch_bounds__(DP)
     paged_merge(const PagedAttention args, const Partial<DP>* spread, int most_atoms) {
+  after_predecessors();
   const Place at = place_of(blockIdx.x, args.heads);
   const int begin = __ldg(args.offsets + at.sequence), queries = __ldg(args.offsets + at.sequence + 1) - begin;
   if (queries != 1) return;
@@ -184,6 +188,7 @@ __global__ void __launch_bounds__(DP)
 template <class T, int R>
 __global__ void __launch_bounds__(32 * kRowWarps) paged_rows(const PagedAttention args) {
   extern __shared__ float shared[];
+  after_predecessors();
   const Place at = place_of(blockIdx.x, args.heads);
   const int begin = __ldg(args.offsets + at.sequence), queries = __ldg(args.offsets + at.sequence + 1) - begin;
   const int warps = blockDim.x / 32, warp = threadIdx.x / 32, column = at.head * args.head_dim;
@@ -247,21 +252,18 @@ void launch_tiles(const PagedAttention& args, cudaStream_t stream) {
     const int warps = atoms < 1 ? 1 : atoms < kMostWarps ? atoms : kMostWarps;
     auto* spread = spreads(args) ? static_cast<Partial<DP>*>(args.scratch) : nullptr;
     const dim3 grid(pairs, spread == nullptr ? 1 : groups_of(atoms, warps));
-    paged_single<T, DP><<<grid, 32 * warps, 0, stream>>>(args, shift, spread, atoms);
-    check_launch("paged_attention");
+    launch(paged_single<T, DP>, grid, 32 * warps, 0, stream, args, shift, spread, atoms);
     if (spread != nullptr) {
-      paged_merge<T, DP><<<pairs, DP, 0, stream>>>(args, spread, atoms);
-      check_launch("paged_attention");
+      launch(paged_merge<T, DP>, pairs, DP, 0, stream, args, spread, atoms);
     }
   }
   if (args.max_query > 1) {
     const int tiles = (args.max_query + kTileRows - 1) / kTileRows, warps = tiles < kMostWarps ? tiles : kMostWarps;
     const dim3 grid(pairs, groups_of(tiles, warps));
     if (args.causal)
-      paged_tiles<T, DP, true><<<grid, 32 * warps, 0, stream>>>(args, shift, single);
+      launch(paged_tiles<T, DP, true>, grid, 32 * warps, 0, stream, args, shift, single);
     else
-      paged_tiles<T, DP, false><<<grid, 32 * warps, 0, stream>>>(args, shift, single);
-    check_launch("paged_attention");
+      launch(paged_tiles<T, DP, false>, grid, 32 * warps, 0, stream, args, shift, single);
   }
 }
 
@@ -271,13 +273,12 @@ void launch_rows(const PagedAttention& args, cudaStream_t stream) {
   const unsigned pairs = static_cast<unsigned>(args.sequences) * static_cast<unsigned>(args.heads);
   const size_t row_bytes = sizeof(float) * static_cast<size_t>(args.head_dim);
   if (args.max_query == 1) {
-    paged_rows<T, 1><<<pairs, 32, row_bytes, stream>>>(args);
+    launch(paged_rows<T, 1>, pairs, 32, row_bytes, stream, args);
   } else {
     constexpr int kRows = 4;
     const dim3 grid(pairs, groups_of(args.max_query, kRows * kRowWarps));
-    paged_rows<T, kRows><<<grid, 32 * kRowWarps, row_bytes * kRows * kRowWarps, stream>>>(args);
+    launch(paged_rows<T, kRows>, grid, 32 * kRowWarps, row_bytes * kRows * kRowWarps, stream, args);
   }
-  check_launch("paged_attention");
 }
 
 template <class T>

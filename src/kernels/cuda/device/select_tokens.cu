@@ -2,6 +2,7 @@
 // Greedy rows are one pass; filters are walks (select_walk.cuh).
 
 #include "kernels/cuda/check.h"
+#include "kernels/cuda/device/chain.cuh"
 #include "kernels/cuda/device/select_walk.cuh"
 #include "kernels/cuda/launch.h"
 
@@ -349,6 +350,7 @@ __device__ void list_best(Shared& shared, Scores& scores, Kept kept, const Chose
 
 __global__ void __launch_bounds__(kBlockThreads) select_row(const Selection args) {
   __shared__ Shared shared;
+  after_predecessors();
   constexpr int kWords = sizeof(SelectionRow) / sizeof(int32_t);
   __shared__ alignas(SelectionRow) int32_t words[kWords];
   const int at = blockIdx.x;
@@ -390,8 +392,7 @@ size_t select_tokens_scratch(const Selection&) {
 
 void select_tokens(const Selection& args, cudaStream_t stream) {
   if (args.rows == 0) return;
-  select_row<<<static_cast<unsigned>(args.rows), kBlockThreads, 0, stream>>>(args);
-  check_launch("select_tokens");
+  launch(select_row, static_cast<unsigned>(args.rows), kBlockThreads, 0, stream, args);
 }
 
 }  // namespace inazuma::cuda

@@ -10,6 +10,7 @@
 
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/device/activate.cuh"
+#include "kernels/cuda/device/chain.cuh"
 #include "kernels/cuda/device/element.cuh"
 #include "kernels/cuda/device/mma.cuh"
 
@@ -70,8 +71,6 @@ __global__ void __launch_bounds__(32 * W) skinny_tiles(const SkinnyLinear args) 
   const int first_column = static_cast<int>(blockIdx.x) * kColumns;
   const T* weight = static_cast<const T*>(args.weight);
   const T* x = static_cast<const T*>(args.x.data);
-  const Extra first_extra = extra_of(args, threadIdx.x / kColumns, first_column + threadIdx.x % kColumns);
-
   float sums[MT][NT][4] = {};
   const int chunks = (args.in + kChunk - 1) / kChunk;
   const int begin = chunks * warp / W, end = chunks * (warp + 1) / W;
@@ -81,9 +80,8 @@ __global__ void __launch_bounds__(32 * W) skinny_tiles(const SkinnyLinear args) 
     for (int t = 0; t < NT; ++t)
       to[t] = load16(x + (8 * t + g) * args.x.stride + k, chunk < end && k < args.in && 8 * t + g < args.rows);
   };
-#pragma unroll 1
-  for (int batch = begin; batch < end; batch += kBatch) {
-    uint4 a[kBatch][MT][2];
+  uint4 a[kBatch][MT][2];
+  const auto load_weights = [&](int batch) {
 #pragma unroll
     for (int u = 0; u < kBatch; ++u)
 #pragma unroll
@@ -94,6 +92,12 @@ __global__ void __launch_bounds__(32 * W) skinny_tiles(const SkinnyLinear args) 
           a[u][m][half] = stream16(weight + static_cast<int64_t>(column) * args.in + k,
                                    batch + u < end && k < args.in && column < args.out_columns);
         }
+  };
+  load_weights(begin);  // the kernel before may still be at work: weights do not wait for it
+  after_predecessors();
+  const Extra first_extra = extra_of(args, threadIdx.x / kColumns, first_column + threadIdx.x % kColumns);
+#pragma unroll 1
+  for (int batch = begin; batch < end; batch += kBatch) {
     uint4 b[kReady][NT];
 #pragma unroll
     for (int u = 0; u < (kReady == kBatch ? kBatch : 1); ++u) load_x(b[u], batch + u);
@@ -128,6 +132,7 @@ __global__ void __launch_bounds__(32 * W) skinny_tiles(const SkinnyLinear args) 
                                 word(a[u][m][0], 2 * step + 1), word(a[u][m][1], 2 * step + 1), word(now[t], 2 * step),
                                 word(now[t], 2 * step + 1));
     }
+    if (batch + kBatch < end) load_weights(batch + kBatch);
   }
 
 #pragma unroll
@@ -160,7 +165,7 @@ void launch_tiles(const SkinnyLinear& args, cudaStream_t stream) {
   constexpr size_t kShared = sizeof(float) * W * 8 * kTiles * (16 * MT + 4);
   static_assert(kShared <= 48 * 1024, "more shared memory than every device gives without asking");
   const unsigned blocks = static_cast<unsigned>((args.out_columns + 16 * MT - 1) / (16 * MT));
-  skinny_tiles<T, NT, MT, W><<<blocks, 32 * W, kShared, stream>>>(args);
+  launch(skinny_tiles<T, NT, MT, W>, blocks, 32 * W, kShared, stream, args);
 }
 
 template <class T, int NT>
@@ -185,6 +190,7 @@ constexpr int kPlainWarps = 4, kPlainRows = 8;
 
 template <class T>
 __global__ void __launch_bounds__(32 * kPlainWarps) skinny_plain(const SkinnyLinear args) {
+  after_predecessors();
   const int lane = threadIdx.x % 32, column = static_cast<int>(blockIdx.x) * kPlainWarps + threadIdx.x / 32;
   const int first_row = static_cast<int>(blockIdx.y) * kPlainRows;
   if (column >= args.out_columns) return;
@@ -213,7 +219,7 @@ template <class T>
 void launch_plain(const SkinnyLinear& args, cudaStream_t stream) {
   const dim3 blocks(static_cast<unsigned>((args.out_columns + kPlainWarps - 1) / kPlainWarps),
                     static_cast<unsigned>((args.rows + kPlainRows - 1) / kPlainRows));
-  skinny_plain<T><<<blocks, 32 * kPlainWarps, 0, stream>>>(args);
+  launch(skinny_plain<T>, blocks, 32 * kPlainWarps, 0, stream, args);
 }
 
 bool suits_tiles(const SkinnyLinear& args) {
@@ -240,7 +246,6 @@ void skinny_linear(const SkinnyLinear& args, cudaStream_t stream) {
     tiles ? launch_half<__nv_bfloat16>(args, stream) : launch_plain<__nv_bfloat16>(args, stream);
   else
     launch_plain<float>(args, stream);
-  check_launch("skinny_linear");
 }
 
 }  // namespace inazuma::cuda
