@@ -76,6 +76,14 @@ bool is_float(DType dtype) {
 
 }  // namespace
 
+std::unique_ptr<Recording> Ops::record(const std::function<void()>&) {
+  return nullptr;
+}
+
+void Ops::replay(const Recording&) {
+  throw fail(StatusCode::internal, "replay: {} records nothing", description());
+}
+
 Matrix Ops::pack(std::span<const Tensor> weights, WeightLayout layout) {
   const Check check("pack", *this);
   check.that(!weights.empty(), "no weight given");

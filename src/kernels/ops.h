@@ -10,16 +10,19 @@
 //
 // Work is ordered on the stream the home was made for and may return before it is done; only `download` and
 // `synchronize` wait. No method but the ones under "weights and memory" allocates, so that a step can be recorded and
-// replayed. (The CPU home grows its own scratch the first time that it meets a larger step.)
+// replayed. (A home grows its own scratch, and searches for its fastest product, the first time that it meets a larger
+// step: run a step once before recording it.)
 //
 // Neighbours do not matter: within one home and instruction set, a row (of linear, norm, embed, ...) or a sequence (of
 // attention) gets the same bits alone, in any batch, with any number of threads; and rows of paged_attention get the
-// same bits whether a prompt is read whole or in chunks. Homes keep this by one fixed order of every reduction.
+// same bits whether a prompt is read whole or in chunks. Homes keep this by one fixed order of every reduction. One
+// exception: linear on a GPU picks its way by the number of rows, unless CudaOptions::invariant forbids it.
 //
 // NaN and infinities pass through as IEEE arithmetic has them, and never from one row or sequence to another.
 // select_tokens is the exception: there NaN counts as -inf (never chosen), +inf as the largest finite score, and a row
 // in which nothing can be chosen gives token 0 with log-probability NaN.
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -152,6 +155,12 @@ struct SelectionArgs {
   Tensor top_logprobs;  ///< out [rows, n] f32, or undefined
 };
 
+/// Work of one home recorded for replaying (a device graph): the same operations on the same addresses.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+};
+
 class Ops {
  public:
   virtual ~Ops() = default;
@@ -180,6 +189,16 @@ class Ops {
   /// Device to host; waits for the work before it.
   void download(void* destination, const Tensor& source);
   virtual void synchronize() = 0;
+
+  // Recorded steps. ---------------------------------------------------------------------------------------------------
+  /// Whether `record` does anything here.
+  virtual bool records() const { return false; }
+  /// Calls `work`, whose step operations are recorded instead of done. It has been run once before with the same shapes,
+  /// and neither allocates, uploads nor downloads. Recordings are dropped before their home. Null where records() is
+  /// false (and `work` is not called).
+  virtual std::unique_ptr<Recording> record(const std::function<void()>& work);
+  /// Does what was recorded, in stream order, with what the arrays hold now. The recording must outlive the work.
+  virtual void replay(const Recording& recording);
 
   // Steps. ------------------------------------------------------------------------------------------------------------
   /// out[t] = Σ terms, summed in the order given. out [tokens, width], compute dtype or f32.
@@ -234,9 +253,12 @@ std::span<const std::string_view> available_cpu_isas();
 
 struct CudaOptions {
   int index = 0;
-  DType dtype = DType::f16;
+  DType dtype = DType::f16;  ///< f32 (computed as such, never as TF32), f16 or bf16
+  /// One way to multiply a weight whatever the number of rows: answers do not depend on the batch to the bit. Slower.
+  bool invariant = false;
 };
-/// unsupported: "built without CUDA", driver too old; unavailable: no such GPU.
+/// unsupported: "built without CUDA", no driver or one too old, a GPU before compute capability 8.0; unavailable: no
+/// such GPU; invalid: dtype.
 Result<std::unique_ptr<Ops>> make_cuda_ops(const CudaOptions& options);
 
 }  // namespace inazuma

@@ -137,7 +137,7 @@ bool skinny_linear_wins(int rows, int out_columns, int in, Type type);
 size_t skinny_linear_scratch(const SkinnyLinear& args);
 void skinny_linear(const SkinnyLinear& args, cudaStream_t stream);
 
-// rows.cu -----------------------------------------------------------------------------------------------------------
+// rows.cu, norm.cu, finish.cu -----------------------------------------------------------------------------------------------------------
 
 struct EmbedTerm {
   const void* table = nullptr;  ///< [entries, width]
@@ -180,6 +180,9 @@ struct Finish {
   Activation activation = Activation::none;
 };
 void finish(const Finish& args, cudaStream_t stream);
+
+/// out [rows, columns] = source as out's type; transposed: out [columns, rows].
+void convert(const Matrix2& out, const Matrix2& source, int rows, int columns, bool transposed, cudaStream_t stream);
 
 void gather_rows(const Matrix2& out, const Matrix2& x, const int32_t* rows, int count, int width, cudaStream_t stream);
 

@@ -1,0 +1,65 @@
+#pragma once
+// The element-wise functions of activation.h in f32.
+
+#include "kernels/activation.h"
+
+namespace inazuma::cuda {
+
+/// erfc to 1.5e-7 of 1 (Abramowitz and Stegun 7.1.26; exact enough where the result is rounded to 16 bits).
+__device__ __forceinline__ float erfc_short(float x) {
+  const float t = __fdividef(1.0f, fmaf(0.3275911f, fabsf(x), 1.0f));
+  const float p = t * fmaf(t, fmaf(t, fmaf(t, fmaf(t, 1.061405429f, -1.453152027f), 1.421413741f), -0.284496736f),
+                           0.254829592f);
+  const float tail = p * __expf(-x * x);
+  return x >= 0.0f ? tail : 2.0f - tail;
+}
+
+/// `Short`: the result is rounded to 16 bits at once, so that the last digits of f32 need not be right.
+template <bool Short>
+__device__ __forceinline__ float activate(Activation activation, float x) {
+  const auto logistic = [](float v) {
+    if constexpr (Short) {
+      return __fdividef(1.0f, 1.0f + __expf(-v));
+    } else {
+      return 1.0f / (1.0f + expf(-v));
+    }
+  };
+  // x / (1 + exp(-2 inner)): x/2 (1 + tanh(inner)) without the cancellation of the left tail. At -inf the limit is 0 but
+  // IEEE says -inf/inf = NaN, as the other homes do.
+  const auto tanh_form = [&](float inner) { return Short ? x * logistic(2.0f * inner) : x / (1.0f + expf(-2.0f * inner)); };
+  const auto erf_form = [&] {
+    constexpr float kSqrtHalf = 0.70710678118654752f;
+    return 0.5f * x * (Short ? erfc_short(-x * kSqrtHalf) : erfcf(-x * kSqrtHalf));
+  };
+  switch (activation) {
+    case Activation::none:
+      return x;
+    case Activation::relu:
+      return x < 0.0f ? 0.0f : x;
+    case Activation::relu2:
+      return x < 0.0f ? 0.0f : x * x;
+    case Activation::gelu:
+      return erf_form();
+    case Activation::gelu_tanh:
+      return tanh_form(0.7978845608028654f * (x + 0.044715f * x * x * x));
+    case Activation::gelu_fast:
+      return tanh_form(0.7978845608f * x * (1.0f + 0.044715f * x * x));
+    case Activation::gelu_10: {
+      const float y = erf_form();
+      return y > 10.0f ? 10.0f : y < -10.0f ? -10.0f : y;
+    }
+    case Activation::quick_gelu:
+      return x / (1.0f + expf(-1.702f * x));
+    case Activation::silu:
+      return Short ? x * logistic(x) : x / (1.0f + expf(-x));
+    case Activation::mish:
+      return x * tanhf(x > 20.0f ? x : log1pf(expf(x)));
+    case Activation::tanh:
+      return tanhf(x);
+    case Activation::sigmoid:
+      return logistic(x);
+  }
+  return x;
+}
+
+}  // namespace inazuma::cuda
