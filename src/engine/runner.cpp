@@ -2,11 +2,14 @@
 
 #include <algorithm>
 
+#include "base/log.h"
 #include "engine/limits.h"
 
 namespace inazuma {
 
 namespace {
+
+constexpr size_t kMostRecorded = 256;
 
 KvPoolShape pool_shape(const ModelInfo& info, const EngineOptions& options) {
   if (!info.has_decoder) return {.block_tokens = options.block_tokens};
@@ -20,11 +23,13 @@ std::span<const float> floats(const std::vector<int32_t>& words, size_t begin, s
   return {reinterpret_cast<const float*>(words.data() + begin), count};
 }
 
-std::span<const float> download(Ops& ops, const Tensor& source, std::vector<float>& host) {
+/// The first `rows` of `source`.
+std::span<const float> download(Ops& ops, const Tensor& source, int rows, std::vector<float>& host) {
   if (!source.defined()) return {};
-  const size_t count = static_cast<size_t>(source.elements());
+  const Tensor wanted = source.rows(0, rows);
+  const size_t count = static_cast<size_t>(wanted.elements());
   if (host.size() < count) host.resize(count);
-  ops.download(host.data(), source);
+  ops.download(host.data(), wanted);
   return {host.data(), count};
 }
 
@@ -37,7 +42,8 @@ Runner::Runner(const Model& model, Ops& ops, const EngineOptions& options)
       pool_(ops, pool_shape(model.info(), options)),
       history_(ops, options.max_sequences, model.info().has_decoder ? options.max_context : 0),
       arena_([&ops](size_t bytes) { return ops.allocate(bytes); }),
-      builder_(model.info(), options_) {
+      builder_(model.info(), options_, ops.records()),
+      records_(ops.records()) {
   words_.reserve(2 * static_cast<size_t>(options_.max_sequences));
 }
 
@@ -58,16 +64,80 @@ void Runner::release(Sequence& row) {
 const StepResult& Runner::run(const Plan& plan) {
   arena_.reset();
   const StepInputs& step = builder_.build(plan, pool_, history_, ops_, arena_);
-  const Output output = model_.forward(ops_, step.batch, pool_.view(), arena_);
+  const Output output = records_ && step.rounded ? recorded_work(step) : work(step);
   result_ = {};
   result_.inputs = &step;
-  select(step, output.logits);
   fetch(step, output);
   return result_;
 }
 
+Output Runner::work(const StepInputs& step) {
+  const DecoderLane& lane = step.batch.decoder;
+  if (lane.tokens > 0) ops_.read_history(lane.ids, history_.tensor(), step.history_slots, lane.positions);
+  const Output output = model_.forward(ops_, step.batch, pool_.view(), arena_);
+  select(step, output.logits);
+  return output;
+}
+
+Runner::Shapes Runner::shapes_of(const StepInputs& step) {
+  const EncoderLane& e = step.batch.encoder;
+  const DecoderLane& d = step.batch.decoder;
+  const auto rows = [](const Tensor& t) { return t.defined() ? t.rows() : 0; };
+  const Tensor& first = e.tokens > 0 ? e.ids : step.history_slots;  // all arrays of a step lie behind its first
+  return {e.tokens,
+          e.sequences,
+          e.max_length,
+          rows(e.rows),
+          rows(e.pooled),
+          rows(e.cross_slots),
+          d.tokens,
+          d.sequences,
+          d.max_query,
+          d.max_context,
+          d.max_cross_context,
+          rows(d.rows),
+          rows(step.selection),
+          rows(step.bans),
+          step.top_tokens,
+          static_cast<int64_t>(reinterpret_cast<uintptr_t>(first.data()))};
+}
+
+Output Runner::recorded_work(const StepInputs& step) {
+  const auto [found, is_new] = recorded_.try_emplace(shapes_of(step));
+  Recorded& entry = found->second;
+  entry.used = ++steps_;
+  if (is_new) {
+    const Output output = work(step);  // first, so that nothing grows or is searched for while recording
+    if (recorded_.size() > kMostRecorded) forget_oldest();
+    return output;
+  }
+  if (!entry.recording) {
+    if (arena_.chunks() > 1) return work(step);  // addresses change with the next step
+    try {
+      entry.recording = ops_.record([&] { entry.output = work(step); });
+      entry.selected = selected_;
+    } catch (const Error& error) {
+      log::warn("a step could not be recorded; steps are started one operation at a time from now on",
+                {{"why", error.status().message()}});
+      records_ = false;
+      return work(step);
+    }
+  }
+  ops_.replay(*entry.recording);
+  selected_ = entry.selected;
+  return entry.output;
+}
+
+void Runner::forget_oldest() {
+  ops_.synchronize();  // the oldest may still be at work
+  const auto oldest = std::min_element(recorded_.begin(), recorded_.end(), [](const auto& a, const auto& b) {
+    return a.second.used < b.second.used;
+  });
+  recorded_.erase(oldest);
+}
+
 void Runner::select(const StepInputs& step, const Tensor& logits) {
-  const int64_t rows = static_cast<int64_t>(step.selecting.size());
+  const int64_t rows = step.selection.defined() ? step.selection.rows() : 0;
   const int64_t top = rows * step.top_tokens;
   const int64_t targets = step.targets.defined() ? step.targets.rows() : 0;
   selected_ = {};
@@ -97,22 +167,28 @@ void Runner::select(const StepInputs& step, const Tensor& logits) {
 }
 
 void Runner::fetch(const StepInputs& step, const Output& output) {
-  result_.rows = download(ops_, output.rows, rows_);
-  result_.pooled = download(ops_, output.pooled, pooled_);
+  result_.rows = download(ops_, output.rows, step.rows, rows_);
+  result_.pooled = download(ops_, output.pooled, step.pooled, pooled_);
   if (!selected_.defined()) return;
   const size_t total = static_cast<size_t>(selected_.elements());
   if (words_.size() < total) words_.resize(total);  // grows to the most rows that ran at once
   ops_.download(words_.data(), selected_);
-  const size_t rows = step.selecting.size();
-  const size_t top = rows * static_cast<size_t>(step.top_tokens);
-  result_.tokens = {words_.data(), rows};
-  result_.logprobs = floats(words_, rows, rows);
-  result_.top_ids = {words_.data() + 2 * rows, top};
-  result_.top_logprobs = floats(words_, 2 * rows + top, top);
+  const size_t rows = step.selection.defined() ? static_cast<size_t>(step.selection.rows()) : 0;
+  const size_t asked = step.selecting.size(), best = static_cast<size_t>(step.top_tokens), top = rows * best;
+  result_.tokens = {words_.data(), asked};
+  result_.logprobs = floats(words_, rows, asked);
+  result_.top_ids = {words_.data() + 2 * rows, asked * best};
+  result_.top_logprobs = floats(words_, 2 * rows + top, asked * best);
   result_.prompt_logprobs = floats(words_, 2 * rows + 2 * top, total - 2 * rows - 2 * top);
 }
 
 void Runner::warm_up(int tokens) {
+  // A home that searches for its fastest products does it now, for all sizes of a step.
+  for (int size = 1; records_ && size < std::min(tokens, options_.max_batch_tokens); size *= 2) {
+    if (model_.info().has_encoder) warm_up_encoder(size);
+    if (model_.info().has_decoder) warm_up_decoder(size);
+    arena_.reset();
+  }
   if (model_.info().has_encoder) warm_up_encoder(tokens);
   if (model_.info().has_decoder) warm_up_decoder(tokens);
   ops_.synchronize();

@@ -1,7 +1,10 @@
 #pragma once
 // Plan -> Batch -> Model::forward -> selection -> numbers on the host. One runner works on one stream.
 
+#include <array>
 #include <limits>
+#include <map>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -23,7 +26,8 @@ struct StepResult {
 };
 
 /// Owns what a step needs: pool, history, arena. Not thread-safe: all calls come from the engine's thread. A steady
-/// decoding step makes no heap allocation.
+/// decoding step makes no heap allocation. Where the home records, a step whose shape was seen before is recorded, and
+/// from then on steps of that shape are replayed: only their arrays are new.
 class Runner {
  public:
   /// Allocates pool and history. `options` has no zeros. Throws Error(out_of_memory).
@@ -44,6 +48,20 @@ class Runner {
   void warm_up(int tokens = kWholePlan);
 
  private:
+  /// Everything that shapes a step's work, and where its arrays begin.
+  using Shapes = std::array<int64_t, 18>;
+  struct Recorded {
+    std::unique_ptr<Recording> recording;  ///< null while the shape was seen once
+    Output output;
+    Tensor selected;
+    int64_t used = 0;  ///< number of the last step that used it
+  };
+
+  Output work(const StepInputs& step);
+  /// Work that is replayed, or recorded for the next time.
+  Output recorded_work(const StepInputs& step);
+  static Shapes shapes_of(const StepInputs& step);
+  void forget_oldest();
   void select(const StepInputs& step, const Tensor& logits);
   void fetch(const StepInputs& step, const Output& output);
   void warm_up_encoder(int tokens);
@@ -61,6 +79,9 @@ class Runner {
   std::vector<int32_t> words_;
   std::vector<float> rows_, pooled_;
   StepResult result_;
+  bool records_;
+  std::map<Shapes, Recorded> recorded_;
+  int64_t steps_ = 0;
 };
 
 }  // namespace inazuma

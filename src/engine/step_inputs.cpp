@@ -1,6 +1,7 @@
 #include "engine/step_inputs.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <numeric>
 
@@ -29,12 +30,13 @@ void Upload::send(Ops& ops) {
   if (used_ > 0) ops.upload(device_, host_.data());
 }
 
-History::History(Ops& ops, int slots, int capacity) {
+History::History(Ops& ops, int slots, int capacity) : spare_(slots) {
   for (int slot = slots - 1; slot >= 0; --slot) free_.push_back(slot);
   if (capacity == 0) return;
-  const Shape shape{slots, capacity};
+  const Shape shape{slots + 1, capacity};
   buffer_ = ops.allocate(static_cast<size_t>(shape.elements()) * sizeof(int32_t));
   tensor_ = buffer_.tensor(DType::i32, shape);
+  write_prompt(ops, spare_, std::vector<int32_t>(static_cast<size_t>(capacity)));
 }
 
 int History::take() {
@@ -72,10 +74,39 @@ Shape flat(const std::vector<int32_t>& values) {
   return Shape{static_cast<int64_t>(values.size())};
 }
 
+/// Steps of more rows keep the device busy for longer than the host needs to start them: nothing to gain.
+constexpr int kMostRounded = 2048;
+
+int up_to_multiple(int count, int unit) {
+  return (count + unit - 1) / unit * unit;
+}
+
+/// 1, 2, 4, 8, 16, ...
+int up_to_power(int count) {
+  return static_cast<int>(std::bit_ceil(static_cast<unsigned>(count)));
+}
+
+/// Rows cost time beyond some: at most an eighth more, in eights. 1, 2, 4, 8, 16, 24, ..., 128, 144, ...
+int rounded_rows(int count) {
+  if (count <= 8) return up_to_power(count);
+  return up_to_multiple(count, std::max(8, up_to_power(count) / 16));
+}
+
+/// Bounds cost a little of a grid: 64, 96, 128, 192, ...
+int rounded_bound(int bound) {
+  const int power = std::max(up_to_power(bound), 64);
+  return power > 64 && bound <= power / 4 * 3 ? power / 4 * 3 : power;
+}
+
+void pad(std::vector<int32_t>& values, int count, int32_t value) {
+  values.resize(static_cast<size_t>(count), value);
+}
+
 }  // namespace
 
 /// Room for every row decoding at the end of its context; only wider prefills and lists of bans may grow it once.
-StepBuilder::StepBuilder(const ModelInfo& info, const EngineOptions& options) : info_(info) {
+StepBuilder::StepBuilder(const ModelInfo& info, const EngineOptions& options, bool rounds)
+    : info_(info), rounds_(rounds) {
   if (!info.has_decoder) return;
   const size_t rows = static_cast<size_t>(options.max_sequences);
   DecoderArrays& d = decoder_;
@@ -97,7 +128,8 @@ StepBuilder::StepBuilder(const ModelInfo& info, const EngineOptions& options) : 
 void StepBuilder::clear() {
   step_.batch = {};
   step_.selecting.clear();
-  step_.top_tokens = step_.tokens = step_.prompt_tokens = 0;
+  step_.top_tokens = step_.tokens = step_.prompt_tokens = step_.rows = step_.pooled = 0;
+  step_.rounded = false;
   EncoderArrays& e = encoder_;
   DecoderArrays& d = decoder_;
   for (Ints* array : {&e.ids, &e.type_ids, &e.positions, &e.offsets, &e.cross_slots, &e.rows, &e.pooled,
@@ -124,9 +156,16 @@ const StepInputs& StepBuilder::build(const Plan& plan, const KvPool& pool, const
   if (!plan.encode.empty()) gather_encoder(plan, pool);
   if (!plan.decode.empty()) {
     gather_decoder(plan, pool);
-    gather_tables(plan, pool);
     gather_selection(plan);
   }
+  step_.tokens = step_.batch.encoder.tokens + step_.batch.decoder.tokens;
+  step_.prompt_tokens += step_.batch.encoder.tokens;
+  step_.rows = static_cast<int>(encoder_.rows.size());
+  step_.pooled = static_cast<int>(encoder_.pooled.size());
+  step_.rounded = rounds_ && step_.tokens <= kMostRounded && targets_.empty();
+  if (step_.rounded && !plan.encode.empty()) round_encoder();
+  if (step_.rounded && !plan.decode.empty()) round_decoder(history.spare());
+  if (!plan.decode.empty()) gather_tables(plan, pool);
   upload_.begin(arena, room());
   place_encoder(plan);
   place_decoder(plan);
@@ -135,11 +174,47 @@ const StepInputs& StepBuilder::build(const Plan& plan, const KvPool& pool, const
   if (!plan.decode.empty()) {
     DecoderLane& lane = step_.batch.decoder;
     lane.ids = arena.tensor(DType::i32, Shape{lane.tokens});
-    ops.read_history(lane.ids, history.tensor(), history_slots_, lane.positions);
   }
-  step_.tokens = step_.batch.encoder.tokens + step_.batch.decoder.tokens;
-  step_.prompt_tokens += step_.batch.encoder.tokens;
   return step_;
+}
+
+void StepBuilder::round_encoder() {
+  EncoderLane& lane = step_.batch.encoder;
+  EncoderArrays& e = encoder_;
+  const int end = lane.tokens;
+  lane.tokens = rounded_rows(lane.tokens);
+  lane.sequences = up_to_power(lane.sequences);
+  lane.max_length = rounded_bound(lane.max_length);
+  for (Ints* array : {&e.ids, &e.type_ids, &e.positions}) pad(*array, lane.tokens, 0);
+  if (!e.cross_slots.empty()) pad(e.cross_slots, lane.tokens, -1);
+  pad(e.offsets, lane.sequences + 1, end);
+  if (!e.rows.empty()) pad(e.rows, rounded_rows(step_.rows), 0);
+  if (!e.pooled.empty()) pad(e.pooled, rounded_rows(step_.pooled), 0);
+}
+
+void StepBuilder::round_decoder(int spare) {
+  DecoderLane& lane = step_.batch.decoder;
+  DecoderArrays& d = decoder_;
+  const int end = lane.tokens;
+  lane.tokens = rounded_rows(lane.tokens);
+  lane.sequences = rounded_rows(lane.sequences);
+  lane.max_query = up_to_power(lane.max_query);
+  lane.max_context = rounded_bound(lane.max_context);
+  if (lane.max_cross_context > 0) lane.max_cross_context = rounded_bound(lane.max_cross_context);
+  pad(d.history_slots, lane.tokens, spare);
+  pad(d.positions, lane.tokens, 0);
+  pad(d.slots, lane.tokens, -1);
+  pad(d.offsets, lane.sequences + 1, end);
+  pad(d.context_lengths, lane.sequences, 0);
+  if (info_.has_encoder) pad(d.cross_lengths, lane.sequences, 0);
+  if (!d.rows.empty()) {
+    const int selections = rounded_rows(static_cast<int>(selection_.size()));
+    pad(d.rows, selections, 0);
+    SelectionRow nobody;
+    nobody.slot = spare;
+    selection_.resize(static_cast<size_t>(selections), nobody);
+  }
+  if (!bans_.empty()) pad(bans_, up_to_power(static_cast<int>(bans_.size())), -1);
 }
 
 void StepBuilder::gather_encoder(const Plan& plan, const KvPool& pool) {
@@ -202,6 +277,9 @@ void StepBuilder::gather_tables(const Plan& plan, const KvPool& pool) {
     if (!info_.has_encoder) continue;
     append_table(decoder_.cross_tables, row.cross_blocks, static_cast<int>(row.cross_blocks.size()), cross_width);
   }
+  const int sequences = step_.batch.decoder.sequences;
+  pad(decoder_.block_tables, sequences * width, 0);
+  if (info_.has_encoder) pad(decoder_.cross_tables, sequences * cross_width, 0);
 }
 
 void StepBuilder::gather_selection(const Plan& plan) {
@@ -251,7 +329,7 @@ void StepBuilder::place_decoder(const Plan& plan) {
   const auto table = [&](const Ints& blocks) {
     return upload_.place(blocks, DType::i32, Shape{sequences, static_cast<int64_t>(blocks.size()) / sequences});
   };
-  history_slots_ = upload_.place(d.history_slots, DType::i32, flat(d.history_slots));
+  step_.history_slots = upload_.place(d.history_slots, DType::i32, flat(d.history_slots));
   lane.positions = upload_.place(d.positions, DType::i32, flat(d.positions));
   lane.offsets = upload_.place(d.offsets, DType::i32, flat(d.offsets));
   lane.slots = upload_.place(d.slots, DType::i32, flat(d.slots));

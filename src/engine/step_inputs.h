@@ -42,6 +42,8 @@ class History {
  public:
   History(Ops& ops, int slots, int capacity);
   const Tensor& tensor() const { return tensor_; }
+  /// A row that no sequence has, of zeros and chosen tokens: rows that round a step up read and write there.
+  int spare() const { return spare_; }
   int take();                 ///< a free row; Error(internal) when none is left (admission counts them)
   void give_back(int& slot);  ///< sets it to -1; ignores -1
   void write_prompt(Ops& ops, int slot, const std::vector<int32_t>& ids);
@@ -49,13 +51,20 @@ class History {
  private:
   Buffer buffer_;
   Tensor tensor_;  // undefined with capacity 0 (encoders)
+  int spare_;
   std::vector<int> free_;
 };
 
-/// What a step computes, as a model and the selection read it.
+/// What a step computes, as a model and the selection read it. On a device that replays recorded steps the arrays of a
+/// small step are rounded up to one of few shapes: sequences without rows, rows of no sequence (id 0, nothing kept),
+/// selections for nobody. What is asked for comes first in every array.
 struct StepInputs {
   Batch batch;
-  Tensor selection;                  ///< [selecting] SelectionRow as bytes; undefined when no row selects
+  Tensor history_slots;              ///< [decoder tokens]: where batch.decoder.ids are read from, at its positions
+  int rows = 0;                      ///< of the encoder's wanted rows, how many are asked for
+  int pooled = 0;                    ///< likewise
+  bool rounded = false;              ///< a shape that will come again
+  Tensor selection;                  ///< [selecting, ...] SelectionRow as bytes; undefined when no row selects
   Tensor bans;                       ///< [n] i32 or undefined
   Tensor targets;                    ///< [n] i32: prompt ids whose log-probabilities are wanted; undefined for none
   std::vector<Sequence*> selecting;  ///< logits rows [0, selecting) in order; the prompts' rows follow
@@ -67,8 +76,10 @@ struct StepInputs {
 /// Builds StepInputs; keeps the host arrays, so that a steady step allocates nothing.
 class StepBuilder {
  public:
-  StepBuilder(const ModelInfo& info, const EngineOptions& options);
+  /// `rounds`: small steps are rounded up (StepInputs).
+  StepBuilder(const ModelInfo& info, const EngineOptions& options, bool rounds);
   /// Every planned row is admitted (has slot and blocks). The result is valid until the next call or the arena's reset.
+  /// The decoder's ids are not read yet.
   const StepInputs& build(const Plan& plan, const KvPool& pool, const History& history, Ops& ops, Arena& arena);
 
  private:
@@ -78,6 +89,8 @@ class StepBuilder {
   void gather_decoder(const Plan& plan, const KvPool& pool);
   void gather_tables(const Plan& plan, const KvPool& pool);
   void gather_selection(const Plan& plan);
+  void round_encoder();
+  void round_decoder(int spare);
   size_t room() const;
   void place_encoder(const Plan& plan);
   void place_decoder(const Plan& plan);
@@ -92,12 +105,12 @@ class StepBuilder {
   };
 
   const ModelInfo& info_;
+  const bool rounds_;
   StepInputs step_;
   EncoderArrays encoder_;
   DecoderArrays decoder_;
   std::vector<SelectionRow> selection_;
   Ints bans_, targets_;
-  Tensor history_slots_;  // [decoder tokens]
   Upload upload_;
 };
 
