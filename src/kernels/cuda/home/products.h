@@ -9,7 +9,7 @@
 #include <string>
 
 #include "kernels/cuda/launch.h"
-#include "kernels/cuda/memory.h"
+#include "kernels/cuda/home/memory.h"
 
 namespace inazuma::cuda {
 

@@ -1,4 +1,4 @@
-#include "kernels/cuda/products.h"
+#include "kernels/cuda/home/products.h"
 
 #include <algorithm>
 #include <limits>

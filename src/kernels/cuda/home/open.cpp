@@ -1,7 +1,7 @@
 // Finding the device, and saying clearly why there is none.
 
 #include "kernels/cuda/check.h"
-#include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/home/cuda_ops.h"
 
 namespace inazuma {
 

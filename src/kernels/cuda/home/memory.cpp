@@ -1,4 +1,4 @@
-#include "kernels/cuda/memory.h"
+#include "kernels/cuda/home/memory.h"
 
 #include <algorithm>
 #include <cstring>

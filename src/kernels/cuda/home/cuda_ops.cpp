@@ -1,4 +1,4 @@
-#include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/home/cuda_ops.h"
 
 #include <algorithm>
 

@@ -7,7 +7,7 @@
 #include <sstream>
 
 #include "base/log.h"
-#include "kernels/cuda/products.h"
+#include "kernels/cuda/home/products.h"
 
 namespace inazuma::cuda {
 

@@ -1,8 +1,8 @@
 #pragma once
 // The GPU home: one stream of one device. Instances on the same device share weights, not streams.
 
-#include "kernels/cuda/memory.h"
-#include "kernels/cuda/products.h"
+#include "kernels/cuda/home/memory.h"
+#include "kernels/cuda/home/products.h"
 #include "kernels/ops.h"
 
 namespace inazuma {
