@@ -211,7 +211,7 @@ void StepBuilder::round_decoder(int spare) {
     const int selections = rounded_rows(static_cast<int>(selection_.size()));
     pad(d.rows, selections, 0);
     SelectionRow nobody;
-    nobody.slot = spare;
+    nobody.slot = -1;
     selection_.resize(static_cast<size_t>(selections), nobody);
   }
   if (!bans_.empty()) pad(bans_, up_to_power(static_cast<int>(bans_.size())), -1);

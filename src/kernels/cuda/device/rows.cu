@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "kernels/cuda/check.h"
-#include "kernels/cuda/element.cuh"
+#include "kernels/cuda/device/element.cuh"
 
 namespace inazuma::cuda {
 

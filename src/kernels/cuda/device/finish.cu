@@ -1,8 +1,8 @@
 // What follows a dense product where the product's own epilogue cannot do it: activation, gate, bias of another type.
 
-#include "kernels/cuda/activate.cuh"
+#include "kernels/cuda/device/activate.cuh"
 #include "kernels/cuda/check.h"
-#include "kernels/cuda/element.cuh"
+#include "kernels/cuda/device/element.cuh"
 
 namespace inazuma::cuda {
 

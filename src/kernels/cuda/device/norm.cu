@@ -2,7 +2,7 @@
 // in a second pass over them. The order of a row's sums depends on its width and layout alone.
 
 #include "kernels/cuda/check.h"
-#include "kernels/cuda/element.cuh"
+#include "kernels/cuda/device/element.cuh"
 
 namespace inazuma::cuda {
 
