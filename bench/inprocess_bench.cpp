@@ -3,6 +3,8 @@
 //   inprocess_bench MODEL_DIRECTORY [--users 16] [--input 40] [--output 40] [--seconds 10] [--home cpu] [--threads N]
 //
 // Every request is `input` random ids (fixed seed); a generating model adds `output` ids greedily, end token ignored.
+// With --batch N one caller sends N rows at once and waits for all of them, over and over. An encoder is asked for the
+// outputs of all rows, or with --first-row for those of the first (what a peer that leaves them on the device does).
 // Users send their next request when they have the answer to the last. GFLOP/s counts dense products only, estimated
 // from the number of parameters: two operations per parameter and token.
 
@@ -24,24 +26,27 @@ namespace {
 
 struct Settings {
   std::string directory, home = "cpu", isa, dtype = "f16";
-  int users = 16, input = 40, output = 40, threads = 0, batch_tokens = 0;
+  int users = 16, input = 40, output = 40, threads = 0, batch_tokens = 0, sequences = 0;
+  std::vector<int> batches;
+  bool first_row = false, invariant = false;
   double seconds = 10;
 };
 
-/// One user's ear: waits for the end of one row and notes when its first token came.
+/// One user's ear: waits for the end of all rows of a request and notes when the first token came.
 class Ear final : public SequenceSink {
  public:
+  explicit Ear(int rows) : left_(rows) {}
   void on_event(SequenceEvent event) override {
     const std::lock_guard lock(mutex_);
     if (event.kind == SequenceEvent::Kind::token && tokens_++ == 0) first_ = Clock::now();
     if (event.kind == SequenceEvent::Kind::failed) status_ = event.status;
-    if (event.kind == SequenceEvent::Kind::finished || event.kind == SequenceEvent::Kind::failed) ended_ = true;
-    if (ended_) changed_.notify_all();
+    if (event.kind == SequenceEvent::Kind::finished || event.kind == SequenceEvent::Kind::failed) --left_;
+    if (left_ == 0) changed_.notify_all();
   }
   /// Time of the first token; throws what the row failed with.
   Clock::time_point wait() {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return ended_; });
+    changed_.wait(lock, [&] { return left_ == 0; });
     if (!status_.ok()) throw Error(status_);
     return first_;
   }
@@ -51,7 +56,7 @@ class Ear final : public SequenceSink {
   std::condition_variable changed_;
   Clock::time_point first_;
   int tokens_ = 0;
-  bool ended_ = false;
+  int left_;
   Status status_;
 };
 
@@ -60,7 +65,7 @@ struct Timing {
   double first = 0;  // to the first token
 };
 
-Timing ask(Engine& engine, const Settings& settings, std::mt19937& random) {
+SequenceRequest make_row(const Engine& engine, const Settings& settings, std::mt19937& random) {
   SequenceRequest row;
   std::uniform_int_distribution<int32_t> id(0, engine.info().vocab - 1);
   for (int i = 0; i < settings.input; ++i) row.ids.push_back(id(random));
@@ -70,11 +75,21 @@ Timing ask(Engine& engine, const Settings& settings, std::mt19937& random) {
   } else {
     row.rows = engine.info().row_width > 0 ? SequenceRequest::Wanted::all : SequenceRequest::Wanted::none;
     row.pooled = engine.info().row_width == 0;
+    if (settings.first_row && engine.info().row_width > 0) {
+      row.rows = SequenceRequest::Wanted::listed;
+      row.listed = {0};
+    }
   }
-  const auto ear = std::make_shared<Ear>();
-  row.sink = ear;
+  return row;
+}
+
+Timing ask(Engine& engine, const Settings& settings, std::mt19937& random, int count = 1) {
+  const auto ear = std::make_shared<Ear>(count);
   std::vector<SequenceRequest> rows;
-  rows.push_back(std::move(row));
+  for (int i = 0; i < count; ++i) {
+    rows.push_back(make_row(engine, settings, random));
+    rows.back().sink = ear;
+  }
   const Clock::time_point begin = Clock::now();
   if (const Status status = engine.submit(std::move(rows)); !status.ok()) throw Error(status);
   const Clock::time_point first = ear->wait();
@@ -134,6 +149,22 @@ Load run_load(Engine& engine, const Settings& settings, int users) {
   return load;
 }
 
+/// One caller, `batch` rows at a time.
+Load run_batches(Engine& engine, const Settings& settings, int batch) {
+  Load load;
+  std::mt19937 random(5);
+  for (int i = 0; i < 3; ++i) (void)ask(engine, settings, random, batch);
+  const Clock::time_point begin = Clock::now();
+  double busy = 0;  // without making up the ids
+  while (std::chrono::duration<double>(Clock::now() - begin).count() < settings.seconds || load.latencies.size() < 3) {
+    load.latencies.push_back(ask(engine, settings, random, batch).total);
+    busy += load.latencies.back();
+  }
+  load.seconds = busy;
+  load.requests = static_cast<int64_t>(load.latencies.size()) * batch;
+  return load;
+}
+
 nlohmann::json report(const char* name, const Load& load, const ModelInfo& info, const Settings& settings) {
   const double rate = static_cast<double>(load.requests) / load.seconds;
   const double tokens = rate * (info.has_decoder ? settings.output : settings.input);
@@ -154,7 +185,7 @@ Result<std::unique_ptr<Ops>> make_home(const Settings& settings) {
   if (settings.home == "cpu") return make_cpu_ops({settings.threads, settings.isa});
   return capture([&]() -> std::unique_ptr<Ops> {
     const Device device = parse_device(settings.home).value();
-    return make_cuda_ops({device.index, parse_dtype(settings.dtype).value()}).value();
+    return make_cuda_ops({device.index, parse_dtype(settings.dtype).value(), settings.invariant}).value();
   });
 }
 
@@ -165,6 +196,8 @@ void run(const Settings& settings) {
   const Clock::time_point ready = Clock::now();
   EngineOptions options;
   options.max_batch_tokens = settings.batch_tokens;
+  options.max_sequences = settings.sequences;
+  options.max_queue = 1 << 16;
   const auto engine = Engine::start(loaded.model, std::move(ops), options).value();
   const ModelInfo& info = engine->info();
   const auto seconds = [](Clock::duration d) { return std::chrono::duration<double>(d).count(); };
@@ -177,6 +210,14 @@ void run(const Settings& settings) {
   std::vector<double> first;
   for (int i = 0; i < 3; ++i) first.push_back(ask(*engine, settings, random).first);
   nlohmann::json out = {{"model", info.architecture}, {"home", engine->device_description()}};
+  for (const int batch : settings.batches) {
+    const std::string name = "batch " + std::to_string(batch);
+    out[name] = report(name.c_str(), run_batches(*engine, settings, batch), info, settings);
+  }
+  if (!settings.batches.empty()) {
+    std::printf("%s\n", out.dump().c_str());
+    return;
+  }
   out["one_user"] = report("1 user", run_load(*engine, settings, 1), info, settings);
   if (info.has_decoder) {
     out["first_token_ms"] = quantile(first, 0.5) * 1e3;
@@ -203,6 +244,11 @@ int main(int argc, char** argv) {
   app.add_option("--output", settings.output, "ids generated per request")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
+  app.add_option("--batch", settings.batches, "rows of one request, instead of users (repeatable)")
+      ->check(CLI::Range(1, 100000));
+  app.add_option("--sequences", settings.sequences, "the engine's max_sequences (0 = its default)");
+  app.add_flag("--first-row", settings.first_row, "encoders: outputs of the first row only");
+  app.add_flag("--invariant", settings.invariant, "GPU: answers that do not depend on the batch");
   app.add_option("--batch-tokens", settings.batch_tokens, "the engine's max_batch_tokens (0 = its default)");
   app.add_option("--seconds", settings.seconds, "time per measurement")
       ->capture_default_str()

@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "models/config.h"
+#include "source_dir.h"
 #include "weights/weight_store.h"
 
 namespace inazuma::golden {
@@ -16,7 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 
 const fs::path& root() {
-  static const fs::path path = fs::path(INAZUMA_SOURCE_DIR) / "tests" / "golden" / "cases";
+  static const fs::path path = source_dir() / "tests" / "golden" / "cases";
   return path;
 }
 
@@ -83,6 +84,7 @@ GoldenCase read_case(const std::string& name) {
 std::unique_ptr<Ops> make_home(const std::string& name) {
   if (name == "reference") return make_reference_ops();
   if (name == "cuda") return make_cuda_ops({.dtype = DType::f32}).value();
+  if (name.starts_with("cuda_")) return make_cuda_ops({.dtype = parse_dtype(name.substr(5)).value()}).value();
   return make_cpu_ops({.threads = 2, .isa = name.substr(name.find('_') + 1)}).value();
 }
 
@@ -112,7 +114,8 @@ const GoldenCase& golden_case(const std::string& name) {
 std::vector<std::string> home_names() {
   std::vector<std::string> names{"reference"};
   for (const std::string_view isa : available_cpu_isas()) names.push_back("cpu_" + std::string(isa));
-  if (make_cuda_ops({.dtype = DType::f32}).ok()) names.push_back("cuda");
+  if (make_cuda_ops({.dtype = DType::f32}).ok())
+    for (const char* gpu : {"cuda", "cuda_f16", "cuda_bf16"}) names.emplace_back(gpu);
   return names;
 }
 
@@ -133,7 +136,16 @@ std::string printable(std::string text) {
   return text;
 }
 
-void expect_near(const std::vector<float>& actual, const Expected& expected, const std::string& what) {
+double tolerance_in(const Expected& expected, DType dtype) {
+  if (dtype == DType::f32) return expected.tolerance;
+  double largest = 1.0;
+  for (const float value : expected.values) largest = std::max(largest, std::abs(static_cast<double>(value)));
+  const double rounding = dtype == DType::f16 ? 0x1p-11 : 0x1p-8;
+  constexpr double kRoundings = 24;  // weights once, and each of a layer's six intermediate results, in 2 to 4 layers
+  return expected.tolerance + kRoundings * rounding * largest;
+}
+
+void expect_near(const std::vector<float>& actual, const Expected& expected, const std::string& what, DType dtype) {
   ASSERT_EQ(actual.size(), expected.values.size()) << what;
   double worst = 0;
   size_t at = 0;
@@ -144,7 +156,7 @@ void expect_near(const std::vector<float>& actual, const Expected& expected, con
     worst = distance;
     at = i;
   }
-  EXPECT_LE(worst, expected.tolerance) << what << ": " << actual[at] << " instead of " << expected.values[at]
+  EXPECT_LE(worst, tolerance_in(expected, dtype)) << what << ": " << actual[at] << " instead of " << expected.values[at]
                                        << " at row " << at / static_cast<size_t>(expected.cols) << ", column "
                                        << at % static_cast<size_t>(expected.cols);
 }

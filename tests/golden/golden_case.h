@@ -52,7 +52,7 @@ std::vector<std::string> case_names();
 std::filesystem::path case_directory(const std::string& name);
 const GoldenCase& golden_case(const std::string& name);  ///< read once
 
-/// "reference", "cpu_avx512", ..., "cuda" where there is one.
+/// "reference", "cpu_avx512", ..., "cuda", "cuda_f16", "cuda_bf16" where there is a GPU.
 std::vector<std::string> home_names();
 Ops& home(const std::string& name);  ///< made once
 std::shared_ptr<const Model> load(const GoldenCase& golden, Ops& ops);
@@ -60,7 +60,10 @@ std::shared_ptr<const Model> load(const GoldenCase& golden, Ops& ops);
 /// GoogleTest's idea of a name.
 std::string printable(std::string text);
 
-/// Fails the running test unless every value is within the tolerance; says where the worst is.
-void expect_near(const std::vector<float>& actual, const Expected& expected, const std::string& what);
+/// How far a home that computes in `dtype` may be off.
+double tolerance_in(const Expected& expected, DType dtype);
+/// Fails the running test unless every value is within the tolerance of `dtype`; says where the worst is.
+void expect_near(const std::vector<float>& actual, const Expected& expected, const std::string& what,
+                 DType dtype = DType::f32);
 
 }  // namespace inazuma::golden

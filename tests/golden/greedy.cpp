@@ -1,5 +1,7 @@
 #include "golden/greedy.h"
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 
 namespace inazuma::golden {
@@ -67,7 +69,45 @@ void append(Run& run, int token) {
   run.finished = stopped || run.generated() == run.wanted->max_new_tokens;
 }
 
+/// Scores of the oracle for the id after `history`, after the repetition penalty.
+std::vector<float> oracle_scores(const Generation& wanted, const GoldenCase& golden, const std::vector<int>& tokens) {
+  Ops& oracle = home("reference");
+  const std::shared_ptr<const Model> model = load(golden, oracle);
+  Driver driver(oracle, *model);
+  Run run = start(wanted, golden, model->info(), driver);
+  run.history.insert(run.history.end(), tokens.begin(), tokens.end());
+  std::vector<Encode> encodes;
+  if (!run.source.empty()) encodes.push_back({.ids = run.source, .sequence = run.sequence, .pooled = false});
+  std::vector<float> scores =
+      driver.step(encodes, {{.sequence = run.sequence, .ids = run.history, .want = Decode::Want::last}}).logits[0];
+  std::sort(run.history.begin(), run.history.end());
+  run.history.erase(std::unique(run.history.begin(), run.history.end()), run.history.end());
+  for (const int id : run.history) {
+    float& score = scores[static_cast<size_t>(id)];
+    score = score > 0 ? score / wanted.repetition_penalty : score * wanted.repetition_penalty;
+  }
+  return scores;
+}
+
 }  // namespace
+
+void expect_tokens(const std::vector<int>& tokens, const Generation& wanted, const GoldenCase& golden, Ops& ops,
+                   const std::string& what) {
+  if (ops.compute_dtype() == DType::f32 || tokens == wanted.tokens) {
+    EXPECT_EQ(tokens, wanted.tokens) << what;
+    return;
+  }
+  const size_t shared = std::min(tokens.size(), wanted.tokens.size());
+  const auto [ours, theirs] = std::mismatch(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(shared),
+                                            wanted.tokens.begin());
+  ASSERT_NE(theirs, wanted.tokens.end()) << what << " goes on after its end";
+  ASSERT_NE(ours, tokens.end()) << what << " ends early";
+  const std::vector<float> scores = oracle_scores(wanted, golden, {tokens.begin(), ours});
+  const float margin = scores[static_cast<size_t>(*theirs)] - scores[static_cast<size_t>(*ours)];
+  const Expected whole{.values = scores};
+  EXPECT_LE(std::abs(margin), 2 * tolerance_in(whole, ops.compute_dtype()) * wanted.repetition_penalty)
+      << what << ": id " << *ours << " instead of " << *theirs << " as number " << ours - tokens.begin();
+}
 
 std::vector<std::vector<int>> greedy(Ops& ops, const Model& model, const GoldenCase& golden,
                                      std::span<const Generation> runs, const GreedySchedule& schedule) {

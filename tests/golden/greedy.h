@@ -14,6 +14,11 @@ struct GreedySchedule {
   size_t stagger = 0;   ///< steps between one run's start and the next one's
 };
 
+/// The ids are those of the golden, or, where `ops` computes in 16 bits, part from them at a step at which fp32 saw the
+/// two choices closer together than rounding may move them.
+void expect_tokens(const std::vector<int>& tokens, const Generation& wanted, const GoldenCase& golden, Ops& ops,
+                   const std::string& what);
+
 /// Generated ids of each run, its eos included.
 std::vector<std::vector<int>> greedy(Ops& ops, const Model& model, const GoldenCase& golden,
                                      std::span<const Generation> runs, const GreedySchedule& schedule);

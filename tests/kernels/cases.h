@@ -2,6 +2,8 @@
 // The one list of cases: what is computed, how far from the oracle an answer may be, and how much work it is. Tests
 // compare every home with the reference on it; bench/kernels_bench times the same list.
 
+#include <cmath>
+
 #include "kernels/home.h"
 
 namespace inazuma::testing {
@@ -26,6 +28,11 @@ struct Case {
   std::function<Ready(Home&)> prepare;
   /// How far element `i` of output `o` may be from the oracle's value; 0 = identical.
   std::function<double(size_t o, size_t i, double oracle)> tolerance;
+  /// What a home that computes in 16 bits may add, in units of that type's rounding (2^-11 or 2^-8): the sizes of all
+  /// numbers that it rounds on the way. Products and sums are f32 there too.
+  std::function<double(size_t o, size_t i, double oracle)> rounded = [](size_t, size_t, double oracle) {
+    return std::abs(oracle);
+  };
 };
 
 std::vector<Case> linear_cases();

@@ -59,7 +59,7 @@ std::shared_ptr<Inputs> inputs_of(const LinearCase& c) {
 
 Ready prepare(const LinearCase& c, const std::shared_ptr<Inputs>& inputs, Home& home) {
   LinearArgs args;
-  auto weight = home.ops().pack(inputs->sources, c.layout);
+  auto weight = home.pack(inputs->sources, c.layout);
   const Placed x = home.place(inputs->x);
   const Placed out = home.place(c.in_place ? inputs->residual : blank(c.rows, c.out, c.view));
   args.x = x.view;
@@ -81,9 +81,11 @@ Ready prepare(const LinearCase& c, const std::shared_ptr<Inputs>& inputs, Home& 
 // Stability of Numerical Algorithms, section 3.1); chains are 256 long, then one addition per 256. It passes the
 // activation with its largest slope (1.13 for gelu; 2|z| for relu2), whose own evaluation is good to some ulps of its
 // argument's size.
-std::function<double(size_t, size_t, double)> tolerance_of(const LinearCase& c, const std::shared_ptr<Inputs>& inputs) {
+// In 16 bits the sum may be rounded before bias and activation follow: `sums` gives its share of the answer.
+std::function<double(size_t, size_t, double)> tolerance_of(const LinearCase& c, const std::shared_ptr<Inputs>& inputs,
+                                                           const std::shared_ptr<std::vector<double>>& sums) {
   auto bounds = std::make_shared<std::vector<double>>();
-  return [c, inputs, bounds](size_t, size_t i, double oracle) {
+  return [c, inputs, bounds, sums](size_t, size_t i, double oracle) {
     if (bounds->empty() && c.rows > 0) {
       const bool out_in = c.layout == WeightLayout::out_in;
       const double chain = static_cast<double>(std::min<int64_t>(c.in, 256)) + static_cast<double>(c.in) / 256 + 4;
@@ -104,6 +106,8 @@ std::function<double(size_t, size_t, double)> tolerance_of(const LinearCase& c, 
             double bound = slope * kEps * (chain + 2) * (size * std::abs(c.alpha) + std::abs(bias));
             if (c.activation != Activation::none) bound += 16 * kEps * (z * std::max(1.0, z) + 1.0);
             if (c.multiplier) bound *= std::abs(inputs->multiplier.at(r, static_cast<int64_t>(column)));
+            const double gate = c.multiplier ? std::abs(inputs->multiplier.at(r, static_cast<int64_t>(column))) : 1.0;
+            sums->push_back(slope * (std::abs(sum * c.alpha) + z) * gate);
             if (c.residual) bound += kEps * std::abs(inputs->residual.at(r, static_cast<int64_t>(column)));
             bounds->push_back(bound);
           }
@@ -160,7 +164,9 @@ std::vector<Case> linear_cases() {
     out.flops = 2.0 * static_cast<double>(c.rows * c.in * c.out);
     out.bytes = 4.0 * static_cast<double>(c.in * c.out + c.rows * (c.in + c.out));
     out.prepare = [c, inputs](Home& home) { return prepare(c, inputs, home); };
-    out.tolerance = tolerance_of(c, inputs);
+    const auto sums = std::make_shared<std::vector<double>>();
+    out.tolerance = tolerance_of(c, inputs, sums);
+    out.rounded = [sums](size_t, size_t i, double oracle) { return (*sums)[i] + std::abs(oracle); };
     cases.push_back(std::move(out));
   }
   return cases;

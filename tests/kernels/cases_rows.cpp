@@ -125,7 +125,7 @@ Case gather_case(int64_t width, Layout view, std::vector<int32_t> rows) {
                    return std::vector<Produced>{{"out", home.read(result)}};
                  }};
   };
-  out.tolerance = exact();
+  out.tolerance = out.rounded = exact();
   return out;
 }
 
@@ -172,7 +172,7 @@ Case store_case(int heads, int head_dim, int block_tokens) {
                    return std::vector<Produced>{{"keys", home.read(keys)}, {"values", home.read(values)}};
                  }};
   };
-  out.tolerance = exact();
+  out.tolerance = out.rounded = exact();
   return out;
 }
 
@@ -190,20 +190,20 @@ Case history_case() {
                    return std::vector<Produced>{{"ids", home.read(result)}};
                  }};
   };
-  out.tolerance = exact();
+  out.tolerance = out.rounded = exact();
   return out;
 }
 
 Case logprob_case(int64_t vocab, float spread, Layout view) {
   Random random(static_cast<uint64_t>(vocab));
-  const Array logits = normal(random, 4, vocab, view, spread);
+  const Array logits = full(normal(random, 4, vocab, view, spread));
   std::vector<int32_t> targets;
   for (int r = 0; r < 4; ++r) targets.push_back(r == 0 ? static_cast<int32_t>(vocab - 1) : random.below(vocab));
   Case out;
   out.name = fmt::format("token_logprobs 4x{} spread {}", vocab, spread);
   out.bytes = 16.0 * static_cast<double>(vocab);
   out.prepare = [=](Home& home) {
-    Array blank_row = blank(1, 4);
+    Array blank_row = full(blank(1, 4));
     blank_row.shape = Shape{4};
     const Placed result = home.place(blank_row);
     const Tensor ids = home.place(ints(targets)).view;
@@ -216,6 +216,7 @@ Case logprob_case(int64_t vocab, float spread, Layout view) {
   out.tolerance = [spread](size_t, size_t, double oracle) {
     return kEps * (256 + 8 + 12.0 * spread + 2 * std::abs(oracle));
   };
+  out.rounded = exact();
   return out;
 }
 

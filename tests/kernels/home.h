@@ -1,5 +1,6 @@
 #pragma once
-// A home under test: arrays are placed in its memory between guards and read back with the guards checked.
+// A home under test: arrays are placed in its memory between guards and read back with the guards checked. A home that
+// computes in 16 bits gets its floats in 16 bits; its oracle is a reference that was given the same rounded numbers.
 
 #include <functional>
 #include <memory>
@@ -31,6 +32,7 @@ struct Array {
   int64_t rows = 0, cols = 0, stride = 0, offset = 0;
   std::vector<uint32_t> words;  ///< guards included
   Shape shape;                  ///< what the view is given as, when not [rows, cols]
+  bool full = false;            ///< floats stay f32 in every home (logits, log-probabilities, bias tables)
 
   float& at(int64_t r, int64_t c);
   float at(int64_t r, int64_t c) const { return const_cast<Array*>(this)->at(r, c); }
@@ -44,6 +46,7 @@ struct Layout {
 Array floats(int64_t rows, int64_t cols, const std::function<float(int64_t, int64_t)>& value, Layout layout = {});
 Array normal(Random& random, int64_t rows, int64_t cols, Layout layout = {}, float scale = 1.0f);
 Array ints(std::vector<int32_t> values, int64_t rows = 0);  ///< rows 0 = one-dimensional
+Array full(Array array);                                    ///< marked as such
 /// An output whose elements are guards (NaN) until written.
 Array blank(int64_t rows, int64_t cols, Layout layout = {});
 
@@ -55,22 +58,35 @@ struct Placed {
 
 class Home {
  public:
-  Home(std::string name, std::unique_ptr<Ops> ops) : name_(std::move(name)), ops_(std::move(ops)) {}
+  /// `rounded`: floats are rounded to this type first, whatever they are stored as (an oracle).
+  Home(std::string name, std::unique_ptr<Ops> ops, DType rounded = DType::f32)
+      : name_(std::move(name)), ops_(std::move(ops)), rounded_(rounded) {}
   const std::string& name() const { return name_; }
   Ops& ops() { return *ops_; }
+  DType dtype() const { return ops_->compute_dtype(); }
+  Matrix pack(std::span<const Tensor> weights, WeightLayout layout);
   Placed place(Array array);
   Tensor bytes(const void* data, size_t rows, size_t row_bytes);
+  /// Frees everything placed.
+  void forget() { memory_.clear(); }
   /// The view's elements in row order (integers as their values). Throws when a guard was overwritten.
   std::vector<float> read(const Placed& placed);
 
  private:
   std::string name_;
   std::unique_ptr<Ops> ops_;
+  DType rounded_;
   std::vector<Buffer> memory_;
 };
 
-/// The oracle and every home that can run here, e.g. "cpu avx2 x2". A new home adds a line.
-std::vector<std::function<std::unique_ptr<Home>()>> homes();
-std::unique_ptr<Home> reference_home();
+using MakeHome = std::function<std::unique_ptr<Home>()>;
+/// Every home that can run here beside the oracle, e.g. "cpu avx2 x3", "cuda float16". A new home adds a line.
+std::vector<MakeHome> homes();
+/// Those whose memory the host reads, computing in f32.
+std::vector<MakeHome> host_homes();
+std::unique_ptr<Home> reference_home(DType rounded = DType::f32);
+/// "cuda_float32", ...: one that was found is made again as options say. Empty, and said once why, without a GPU.
+std::vector<std::string> cuda_homes();
+std::unique_ptr<Ops> make_cuda(const std::string& name, bool invariant);
 
 }  // namespace inazuma::testing

@@ -24,6 +24,7 @@ class Properties : public ::testing::TestWithParam<std::string> {
  protected:
   std::unique_ptr<Home> home(int threads = 2) const {
     if (GetParam() == "reference") return reference_home();
+    if (GetParam().starts_with("cuda")) return std::make_unique<Home>(GetParam(), make_cuda(GetParam(), true));
     return std::make_unique<Home>(GetParam(), std::move(make_cpu_ops({.threads = threads, .isa = GetParam()})).value());
   }
 };
@@ -144,7 +145,7 @@ std::vector<float> in_chunks(Home& home, const Array& q, const Array& k, const A
     args.max_query = count;
     args.max_context = done;
     args.scale = 0.2f;
-    if (reach > 0) args.bias = {home.place(bias).view, reach};
+    if (reach > 0) args.bias = {home.place(full(bias)).view, reach};
     home.ops().paged_attention(args);
     for (float value : home.read(out)) all.push_back(value);
   }
@@ -201,9 +202,9 @@ TEST_P(Properties, AStreamOfDrawsDoesNotDependOnItsNeighbours) {
   const auto chosen = [&](const Array& scores, std::vector<SelectionRow> wanted) {
     const auto count = static_cast<int64_t>(wanted.size());
     const Placed tokens = h->place(ints(std::vector<int32_t>(wanted.size())));
-    Array per_row = blank(1, count);
+    Array per_row = full(blank(1, count));
     per_row.shape = Shape{count};
-    SelectionArgs args{.logits = h->place(scores).view,
+    SelectionArgs args{.logits = h->place(full(scores)).view,
                        .rows = h->bytes(wanted.data(), wanted.size(), sizeof(SelectionRow))};
     args.history = h->place(ints(std::vector<int32_t>(6 * 8), 6)).view;
     args.tokens = tokens.view;
@@ -219,6 +220,7 @@ TEST_P(Properties, AStreamOfDrawsDoesNotDependOnItsNeighbours) {
 std::vector<std::string> all_homes() {
   std::vector<std::string> names{"reference"};
   for (std::string_view isa : available_cpu_isas()) names.emplace_back(isa);
+  for (const std::string& name : cuda_homes()) names.push_back(name);
   return names;
 }
 INSTANTIATE_TEST_SUITE_P(Homes, Properties, ::testing::ValuesIn(all_homes()),

@@ -10,6 +10,7 @@
 
 #include "kernels/home.h"
 #include "kernels/philox.h"
+#include "source_dir.h"
 
 namespace inazuma::testing {
 namespace {
@@ -44,7 +45,7 @@ Choice choose(Ops& ops, const SelectionRow& row, std::vector<float> logits, std:
 std::vector<std::unique_ptr<Home>> every_home() {
   std::vector<std::unique_ptr<Home>> all;
   all.push_back(reference_home());
-  for (const auto& make : homes()) all.push_back(make());
+  for (const auto& make : host_homes()) all.push_back(make());
   return all;
 }
 
@@ -66,7 +67,7 @@ SelectionRow row_of(const Json& options) {
 }
 
 TEST(Selection, LeavesWhatTransformersLeaves) {
-  std::ifstream file(INAZUMA_SOURCE_DIR "/tests/kernels/data/selection.json");
+  std::ifstream file(source_dir() / "tests/kernels/data/selection.json");
   const Json cases = Json::parse(file);
   ASSERT_GE(cases.size(), 90u);
   for (const auto& home : every_home())
