@@ -75,7 +75,7 @@ Shape flat(const std::vector<int32_t>& values) {
 }
 
 /// Steps of more rows keep the device busy for longer than the host needs to start them: nothing to gain.
-constexpr int kMostRounded = 2048;
+constexpr int kMostRounded = 8192;
 
 int up_to_multiple(int count, int unit) {
   return (count + unit - 1) / unit * unit;

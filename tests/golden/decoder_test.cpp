@@ -151,7 +151,7 @@ TEST_P(DecoderGolden, LogitsOnlyWhereWanted) {
   const StepOutput out = driver_.step({}, {{.sequence = sequence, .ids = {tail}, .want = Decode::Want::last}});
   const Expected& all = golden_.expected.at("logits." + std::to_string(last));
   const Expected row{
-      .values = {all.values.end() - all.cols, all.values.end()}, .cols = all.cols, .tolerance = all.tolerance};
+      .values = {all.values.end() - all.cols, all.values.end()}, .cols = all.cols, .tolerance = all.tolerance, .noise = all.noise};
   expect_near(out.logits[0], row, "last row", ops_.compute_dtype());
 }
 

@@ -36,7 +36,7 @@ class EncoderGolden : public testing::TestWithParam<std::tuple<std::string, std:
 
   void expect_pooled(const std::vector<float>& actual, size_t sequence) {
     const Expected& all = golden_.expected.at("pooled");
-    Expected row{.rows = 1, .cols = all.cols, .tolerance = all.tolerance};
+    Expected row{.rows = 1, .cols = all.cols, .tolerance = all.tolerance, .noise = all.noise};
     const auto begin = all.values.begin() + static_cast<std::ptrdiff_t>(sequence) * all.cols;
     row.values.assign(begin, begin + all.cols);
     expect_near(actual, row, "pooled of sequence " + std::to_string(sequence), ops_.compute_dtype());
@@ -87,7 +87,7 @@ TEST_P(EncoderGolden, OnlyWantedRowsComeBack) {
   const StepOutput out = driver_.step(some, {});
   for (size_t i = 0; i < some.size(); ++i) {
     const Expected& all = golden_.expected.at("rows." + std::to_string(i));
-    Expected wanted{.cols = all.cols, .tolerance = all.tolerance};
+    Expected wanted{.cols = all.cols, .tolerance = all.tolerance, .noise = all.noise};
     for (const int row : some[i].rows) {
       const auto begin = all.values.begin() + row * all.cols;
       wanted.values.insert(wanted.values.end(), begin, begin + all.cols);

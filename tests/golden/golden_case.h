@@ -34,6 +34,7 @@ struct Expected {
   int64_t rows = 0;
   int64_t cols = 0;
   double tolerance = 0;
+  double noise = 0;  ///< of transformers in fp32, seen from fp64
 };
 
 struct GoldenCase {

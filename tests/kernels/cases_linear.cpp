@@ -107,7 +107,12 @@ std::function<double(size_t, size_t, double)> tolerance_of(const LinearCase& c, 
             if (c.activation != Activation::none) bound += 16 * kEps * (z * std::max(1.0, z) + 1.0);
             if (c.multiplier) bound *= std::abs(inputs->multiplier.at(r, static_cast<int64_t>(column)));
             const double gate = c.multiplier ? std::abs(inputs->multiplier.at(r, static_cast<int64_t>(column))) : 1.0;
-            sums->push_back(slope * (std::abs(sum * c.alpha) + z) * gate);
+            // The library may add the residual before the bias, and rounds in between.
+            const double size_of_sum = std::abs(sum * c.alpha) + std::abs(bias);
+            const double added =
+                c.residual ? size_of_sum + std::abs(inputs->residual.at(r, static_cast<int64_t>(column))) : 0.0;
+            const double steepest = c.activation == Activation::relu2 ? 2 * (z + 0x1p-6 * size_of_sum) : 1.2;
+            sums->push_back(steepest * (size_of_sum + z) * gate + added);
             if (c.residual) bound += kEps * std::abs(inputs->residual.at(r, static_cast<int64_t>(column)));
             bounds->push_back(bound);
           }

@@ -1,7 +1,7 @@
 // What follows a dense product where the product's own epilogue cannot do it: activation, gate, bias of another type.
 
 #include "kernels/cuda/device/activate.cuh"
-#include "kernels/cuda/check.h"
+#include "kernels/cuda/device/chain.cuh"
 #include "kernels/cuda/device/element.cuh"
 
 namespace inazuma::cuda {
@@ -12,6 +12,7 @@ constexpr int kThreads = 256;
 
 template <class Out, class Product, class BiasType>
 __global__ void __launch_bounds__(kThreads) finish8(const Finish args) {
+  after_predecessors();
   constexpr bool kShort = sizeof(Out) == 2;
   const int vectors_of_row = args.columns / 8;
   const int64_t count = int64_t{args.rows} * vectors_of_row, step = int64_t{gridDim.x} * kThreads;
@@ -44,6 +45,7 @@ __global__ void __launch_bounds__(kThreads) finish8(const Finish args) {
 }
 
 __global__ void __launch_bounds__(kThreads) finish_any(const Finish args) {
+  after_predecessors();
   const int64_t count = int64_t{args.rows} * args.columns, step = int64_t{gridDim.x} * kThreads;
   for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < count; i += step) {
     const int64_t row = i / args.columns, column = i % args.columns;
@@ -61,7 +63,7 @@ template <class Out, class Product, class BiasType>
 void launch8(const Finish& args, cudaStream_t stream) {
   const int64_t count = int64_t{args.rows} * (args.columns / 8);
   const auto blocks = static_cast<unsigned>((count + kThreads - 1) / kThreads);
-  finish8<Out, Product, BiasType><<<blocks, kThreads, 0, stream>>>(args);
+  launch(finish8<Out, Product, BiasType>, blocks, kThreads, 0, stream, args);
 }
 
 }  // namespace
@@ -83,9 +85,8 @@ void finish(const Finish& args, cudaStream_t stream) {
   } else {
     const int64_t count = int64_t{args.rows} * args.columns;
     const auto blocks = static_cast<unsigned>((count + kThreads - 1) / kThreads);
-    finish_any<<<blocks, kThreads, 0, stream>>>(args);
+    launch(finish_any, blocks, kThreads, 0, stream, args);
   }
-  check_launch("finish");
 }
 
 }  // namespace inazuma::cuda

@@ -1,7 +1,7 @@
 // Layer and root-mean-square norms: one warp a row, the row in registers where it fits, deviations from the mean summed
 // in a second pass over them. The order of a row's sums depends on its width and layout alone.
 
-#include "kernels/cuda/check.h"
+#include "kernels/cuda/device/chain.cuh"
 #include "kernels/cuda/device/element.cuh"
 
 namespace inazuma::cuda {
@@ -13,6 +13,7 @@ constexpr int kMostChunks = 8;  // chunks of 32 lanes x 8 elements kept in regis
 
 template <class X, class Out, class Weight, int Chunks>
 __global__ void __launch_bounds__(kWarps * 32) norm_rows(const Norm args) {
+  after_predecessors();
   const int row = static_cast<int>(blockIdx.x) * kWarps + static_cast<int>(threadIdx.x) / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   if (row >= args.rows) return;
@@ -71,6 +72,7 @@ __global__ void __launch_bounds__(kWarps * 32) norm_rows(const Norm args) {
 
 /// Any width, types and alignment. Reads the row three times; an element is read before the same lane overwrites it.
 __global__ void __launch_bounds__(kWarps * 32) norm_any(const Norm args) {
+  after_predecessors();
   const int row = static_cast<int>(blockIdx.x) * kWarps + static_cast<int>(threadIdx.x) / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   if (row >= args.rows) return;
@@ -106,13 +108,13 @@ template <class X, class Out, class Weight>
 void launch_rows(const Norm& args, unsigned blocks, cudaStream_t stream) {
   const int chunks = (args.width + 255) / 256;
   if (chunks <= 2) {
-    norm_rows<X, Out, Weight, 2><<<blocks, kWarps * 32, 0, stream>>>(args);
+    launch(norm_rows<X, Out, Weight, 2>, blocks, kWarps * 32, 0, stream, args);
   } else if (chunks == 3) {
-    norm_rows<X, Out, Weight, 3><<<blocks, kWarps * 32, 0, stream>>>(args);
+    launch(norm_rows<X, Out, Weight, 3>, blocks, kWarps * 32, 0, stream, args);
   } else if (chunks == 4) {
-    norm_rows<X, Out, Weight, 4><<<blocks, kWarps * 32, 0, stream>>>(args);
+    launch(norm_rows<X, Out, Weight, 4>, blocks, kWarps * 32, 0, stream, args);
   } else {
-    norm_rows<X, Out, Weight, kMostChunks><<<blocks, kWarps * 32, 0, stream>>>(args);
+    launch(norm_rows<X, Out, Weight, kMostChunks>, blocks, kWarps * 32, 0, stream, args);
   }
 }
 
@@ -136,9 +138,8 @@ void norm(const Norm& args, cudaStream_t stream) {
   } else if (wide && x == Type::bf16 && out == Type::bf16 && weight == Type::bf16) {
     launch_rows<__nv_bfloat16, __nv_bfloat16, __nv_bfloat16>(args, blocks, stream);
   } else {
-    norm_any<<<blocks, kWarps * 32, 0, stream>>>(args);
+    launch(norm_any, blocks, kWarps * 32, 0, stream, args);
   }
-  check_launch("norm");
 }
 
 }  // namespace inazuma::cuda

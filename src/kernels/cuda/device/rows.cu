@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "kernels/cuda/check.h"
+#include "kernels/cuda/device/chain.cuh"
 #include "kernels/cuda/device/element.cuh"
 
 namespace inazuma::cuda {
@@ -16,6 +16,7 @@ unsigned blocks_for(int64_t count, int per_block) {
 }
 
 __global__ void embed_rows(const Embed args) {
+  after_predecessors();
   const int64_t t = blockIdx.x;
   for (int c = static_cast<int>(threadIdx.x); c < args.width; c += static_cast<int>(blockDim.x)) {
     float sum = args.accumulate ? load_element(args.out.data, t * args.out.stride + c, args.out.type) : 0.0f;
@@ -29,6 +30,7 @@ __global__ void embed_rows(const Embed args) {
 }
 
 __global__ void gather(Matrix2 out, Matrix2 x, const int32_t* rows, int width) {
+  after_predecessors();
   const int64_t i = blockIdx.x, from = rows[i];
   for (int c = static_cast<int>(threadIdx.x); c < width; c += static_cast<int>(blockDim.x))
     store_element(out.data, i * out.stride + c, out.type, load_element(x.data, from * x.stride + c, x.type));
@@ -39,6 +41,7 @@ enum { kMean, kCls, kMax, kMeanSqrtLength, kWeightedMean, kLast };
 
 __global__ void pool_rows(Matrix2 out, Matrix2 x, const int32_t* offsets, const int32_t* which, int width,
                           int pooling) {
+  after_predecessors();
   const int64_t i = blockIdx.x;
   const int c = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x);
   if (c >= width) return;
@@ -68,6 +71,7 @@ __global__ void pool_rows(Matrix2 out, Matrix2 x, const int32_t* offsets, const 
 /// Element: as many bytes as are moved at once; `per_head` of them make a head's row.
 template <class Element>
 __global__ void store(const StoreKv args, int per_head, int64_t k_stride, int64_t v_stride) {
+  after_predecessors();
   const int64_t t = blockIdx.x;
   const int slot = args.slots[t];
   if (slot < 0) return;
@@ -84,6 +88,7 @@ __global__ void store(const StoreKv args, int per_head, int64_t k_stride, int64_
 
 __global__ void read_ids(int32_t* ids, const int32_t* history, int64_t stride, const int32_t* slots,
                          const int32_t* positions, int count) {
+  after_predecessors();
   const int t = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (t < count) ids[t] = history[slots[t] * stride + positions[t]];
 }
@@ -104,6 +109,7 @@ __device__ float block_reduce(float value, bool largest, float* shared) {
 
 __global__ void __launch_bounds__(kThreads) logprobs(float* out, const float* logits, int64_t stride,
                                                      const int32_t* targets, int vocab) {
+  after_predecessors();
   __shared__ float shared[kThreads / 32];
   const float* row = logits + blockIdx.x * stride;
   float most = -INFINITY;
@@ -120,6 +126,7 @@ constexpr int kTile = 32;
 
 /// out[c · out_stride + r] = source[r · source_stride + c], through shared memory so that both sides are coalesced.
 __global__ void __launch_bounds__(kTile * 8) transpose(Matrix2 out, Matrix2 source, int rows, int columns) {
+  after_predecessors();
   __shared__ float tile[kTile][kTile + 1];
   const int64_t r0 = int64_t{blockIdx.y} * kTile, c0 = int64_t{blockIdx.x} * kTile;
   const int x = static_cast<int>(threadIdx.x) % kTile;
@@ -132,6 +139,7 @@ __global__ void __launch_bounds__(kTile * 8) transpose(Matrix2 out, Matrix2 sour
 }
 
 __global__ void convert_elements(Matrix2 out, Matrix2 source, int64_t columns, int64_t count) {
+  after_predecessors();
   const int64_t step = int64_t{gridDim.x} * blockDim.x;
   for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < count; i += step)
     store_element(out.data, i / columns * out.stride + i % columns, out.type,
@@ -141,21 +149,18 @@ __global__ void convert_elements(Matrix2 out, Matrix2 source, int64_t columns, i
 }  // namespace
 
 void embed(const Embed& args, cudaStream_t stream) {
-  embed_rows<<<static_cast<unsigned>(args.rows), kThreads, 0, stream>>>(args);
-  check_launch("embed");
+  launch(embed_rows, static_cast<unsigned>(args.rows), kThreads, 0, stream, args);
 }
 
 void gather_rows(const Matrix2& out, const Matrix2& x, const int32_t* rows, int count, int width,
                  cudaStream_t stream) {
-  gather<<<static_cast<unsigned>(count), kThreads, 0, stream>>>(out, x, rows, width);
-  check_launch("gather_rows");
+  launch(gather, static_cast<unsigned>(count), kThreads, 0, stream, out, x, rows, width);
 }
 
 void pool(const Matrix2& out, const Matrix2& x, const int32_t* offsets, const int32_t* which, int count, int width,
           int pooling, cudaStream_t stream) {
   const dim3 grid(static_cast<unsigned>(count), blocks_for(width, kThreads));
-  pool_rows<<<grid, kThreads, 0, stream>>>(out, x, offsets, which, width, pooling);
-  check_launch("pool");
+  launch(pool_rows, grid, kThreads, 0, stream, out, x, offsets, which, width, pooling);
 }
 
 void store_kv(const StoreKv& args, cudaStream_t stream) {
@@ -166,37 +171,33 @@ void store_kv(const StoreKv& args, cudaStream_t stream) {
                     vectors(args.values, 0, args.type);
   if (wide) {
     const int n = 16 / bytes;
-    store<uint4><<<blocks, 128, 0, stream>>>(args, args.head_dim / n, args.k_stride / n, args.v_stride / n);
+    launch(store<uint4>, blocks, 128, 0, stream, args, args.head_dim / n, args.k_stride / n, args.v_stride / n);
   } else if (bytes == 4) {
-    store<uint32_t><<<blocks, 128, 0, stream>>>(args, args.head_dim, args.k_stride, args.v_stride);
+    launch(store<uint32_t>, blocks, 128, 0, stream, args, args.head_dim, args.k_stride, args.v_stride);
   } else {
-    store<uint16_t><<<blocks, 128, 0, stream>>>(args, args.head_dim, args.k_stride, args.v_stride);
+    launch(store<uint16_t>, blocks, 128, 0, stream, args, args.head_dim, args.k_stride, args.v_stride);
   }
-  check_launch("store_kv");
 }
 
 void read_history(int32_t* ids, const int32_t* history, int64_t stride, const int32_t* slots, const int32_t* positions,
                   int count, cudaStream_t stream) {
-  read_ids<<<blocks_for(count, kThreads), kThreads, 0, stream>>>(ids, history, stride, slots, positions, count);
-  check_launch("read_history");
+  launch(read_ids, blocks_for(count, kThreads), kThreads, 0, stream, ids, history, stride, slots, positions, count);
 }
 
 void token_logprobs(float* out, const float* logits, int64_t stride, const int32_t* targets, int rows, int vocab,
                     cudaStream_t stream) {
-  logprobs<<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(out, logits, stride, targets, vocab);
-  check_launch("token_logprobs");
+  launch(logprobs, static_cast<unsigned>(rows), kThreads, 0, stream, out, logits, stride, targets, vocab);
 }
 
 void convert(const Matrix2& out, const Matrix2& source, int rows, int columns, bool transposed, cudaStream_t stream) {
   if (transposed) {
     const dim3 grid(blocks_for(columns, kTile), blocks_for(rows, kTile));
-    transpose<<<grid, kTile * 8, 0, stream>>>(out, source, rows, columns);
+    launch(transpose, grid, kTile * 8, 0, stream, out, source, rows, columns);
   } else {
     const int64_t count = int64_t{rows} * columns;
     const unsigned blocks = blocks_for(count, kThreads * 8);
-    convert_elements<<<blocks, kThreads, 0, stream>>>(out, source, columns, count);
+    launch(convert_elements, blocks, kThreads, 0, stream, out, source, columns, count);
   }
-  check_launch("convert");
 }
 
 }  // namespace inazuma::cuda

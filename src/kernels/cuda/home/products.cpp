@@ -14,6 +14,8 @@ constexpr int kCandidates = 12;
 constexpr int kTimings = 4;
 /// Written between timings, so that weights come from memory as they do in a model, not from the cache.
 constexpr size_t kFlushBytes = size_t{96} << 20;
+/// Of a product that an epilogue of ours follows: well inside the second-level cache.
+constexpr int64_t kPieceBytes = int64_t{24} << 20;
 /// Multiply-adds below which any way is as good.
 constexpr double kWorthASearch = 1 << 22;
 
@@ -42,6 +44,15 @@ uint32_t alignment_of(const void* data, int64_t stride, Type type) {
   return static_cast<uint32_t>(bits & ~(bits - 1));
 }
 
+/// Rows [begin, begin + count) of the same product.
+SkinnyLinear rows_of(SkinnyLinear args, int64_t begin, int64_t count) {
+  for (Matrix2* m : {&args.out, &args.x, &args.multiplier, &args.residual})
+    if (m->data != nullptr)
+      m->data = static_cast<char*>(m->data) + begin * m->stride * static_cast<int64_t>(size_of(m->type));
+  args.rows = static_cast<int>(count);
+  return args;
+}
+
 /// Descriptors live on the stack; nothing to destroy.
 struct Layout {
   cublasLtMatrixLayoutOpaque_t opaque;
@@ -66,15 +77,14 @@ struct Products::Plan {
   ChoiceFile::Key key;
 
   Plan(const SkinnyLinear& a, bool invariant) {
-    const bool relu = a.activation == Activation::relu;
     const bool bias = a.bias != nullptr, residual = a.residual.data != nullptr;
-    finish = a.multiplier.data != nullptr || (a.activation != Activation::none && !relu) || (relu && residual) ||
+    // The library's relu turns NaN into 0, and its gelu is the tanh form in few digits: activations are ours.
+    finish = a.multiplier.data != nullptr || a.activation != Activation::none ||
              (bias && (a.bias_type != a.out.type || reinterpret_cast<uintptr_t>(a.bias) % 16 != 0));
     product_type = a.out.type;
     product_apart = finish && residual && a.residual.data == a.out.data;
     adds = residual && !finish;
-    if (!finish && bias) epilogue = relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS;
-    if (!finish && !bias && relu) epilogue = CUBLASLT_EPILOGUE_RELU;
+    if (!finish && bias) epilogue = CUBLASLT_EPILOGUE_BIAS;
     align_x = alignment_of(a.x.data, a.x.stride, a.x.type);
     align_out = product_apart ? 16 : alignment_of(a.out.data, a.out.stride, a.out.type);
     align_residual = adds ? alignment_of(a.residual.data, a.residual.stride, a.residual.type) : align_out;
@@ -110,7 +120,16 @@ void Products::settle() {
   searched_ = Buffer();
 }
 
-void Products::run(SkinnyLinear args, Scratch& scratch) {
+void Products::run(const SkinnyLinear& args, Scratch& scratch) {
+  // An epilogue of ours finds the product in the cache when it follows in pieces.
+  const int64_t row_bytes = args.out_columns * static_cast<int64_t>(size_of(args.out.type));
+  const int64_t piece = std::max<int64_t>(kPieceBytes / row_bytes / 256 * 256, 256);
+  if (args.rows <= 2 * piece || !Plan(args, invariant_).finish) return run_piece(args, scratch);
+  for (int64_t row = 0; row < args.rows; row += piece)
+    run_piece(rows_of(args, row, std::min<int64_t>(piece, args.rows - row)), scratch);
+}
+
+void Products::run_piece(const SkinnyLinear& args, Scratch& scratch) {
   const Plan plan(args, invariant_);
   const Choice* known = file_.find(plan.key);
   if (known == nullptr) {
@@ -130,7 +149,7 @@ cublasStatus_t Products::library_product(const SkinnyLinear& args, const Plan& p
   };
   set(CUBLASLT_MATMUL_DESC_TRANSA, transposed);
   set(CUBLASLT_MATMUL_DESC_EPILOGUE, plan.epilogue);
-  if (plan.epilogue == CUBLASLT_EPILOGUE_BIAS || plan.epilogue == CUBLASLT_EPILOGUE_RELU_BIAS) {
+  if (plan.epilogue == CUBLASLT_EPILOGUE_BIAS) {
     set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, args.bias);
     set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, data_type(args.bias_type));
   }
@@ -146,21 +165,11 @@ cublasStatus_t Products::library_product(const SkinnyLinear& args, const Plan& p
   return CUBLAS_STATUS_INVALID_VALUE;
 }
 
-void Products::own_product(SkinnyLinear args, Scratch& scratch) {
-  const int rows = args.rows;
-  const auto row_of = [](Matrix2 m, int row) {
-    if (m.data != nullptr) m.data = static_cast<char*>(m.data) + row * m.stride * static_cast<int64_t>(size_of(m.type));
-    return m;
-  };
-  const SkinnyLinear whole = args;
-  for (int row = 0; row < rows; row += kSkinnyRows) {
-    args.rows = std::min(kSkinnyRows, rows - row);
-    args.out = row_of(whole.out, row);
-    args.x = row_of(whole.x, row);
-    args.multiplier = row_of(whole.multiplier, row);
-    args.residual = row_of(whole.residual, row);
-    args.scratch = scratch.at_least(skinny_linear_scratch(args));
-    skinny_linear(args, stream_);
+void Products::own_product(const SkinnyLinear& args, Scratch& scratch) {
+  for (int row = 0; row < args.rows; row += kSkinnyRows) {
+    SkinnyLinear part = rows_of(args, row, std::min(kSkinnyRows, args.rows - row));
+    part.scratch = scratch.at_least(skinny_linear_scratch(part));
+    skinny_linear(part, stream_);
   }
 }
 
@@ -214,7 +223,7 @@ Choice Products::choose(const SkinnyLinear& args, const Plan& plan, Scratch& scr
   };
   describe(CUBLASLT_MATMUL_DESC_TRANSA, transposed);
   describe(CUBLASLT_MATMUL_DESC_EPILOGUE, plan.epilogue);
-  if (plan.epilogue == CUBLASLT_EPILOGUE_BIAS || plan.epilogue == CUBLASLT_EPILOGUE_RELU_BIAS) {
+  if (plan.epilogue == CUBLASLT_EPILOGUE_BIAS) {
     describe(CUBLASLT_MATMUL_DESC_BIAS_POINTER, args.bias);
     describe(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, data_type(args.bias_type));
   }
@@ -229,7 +238,9 @@ Choice Products::choose(const SkinnyLinear& args, const Plan& plan, Scratch& scr
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, plan.align_x);
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, plan.align_residual);
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, plan.align_out);
-  if (invariant_) prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, uint32_t{CUBLASLT_REDUCTION_SCHEME_NONE});
+  // Parts of a sum are added in f32, never in the output's type.
+  prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+         uint32_t{invariant_ ? CUBLASLT_REDUCTION_SCHEME_NONE : CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE});
 
   constexpr int64_t kInvariantRows = 128;
   const int64_t rows = invariant_ ? kInvariantRows : args.rows;

@@ -48,18 +48,19 @@ class Products {
   Products& operator=(const Products&) = delete;
 
   /// `args.scratch` is ignored: scratch comes from `scratch`.
-  void run(SkinnyLinear args, Scratch& scratch);
+  void run(const SkinnyLinear& args, Scratch& scratch);
   /// The end of a warm-up: writes what was found, gives back what searching needed.
   void settle();
 
  private:
   struct Plan;
+  void run_piece(const SkinnyLinear& args, Scratch& scratch);
   Choice choose(const SkinnyLinear& args, const Plan& plan, Scratch& scratch);
   void execute(const SkinnyLinear& args, const Plan& plan, const Choice& choice, Scratch& scratch);
   cublasStatus_t library_product(const SkinnyLinear& args, const Plan& plan, const cublasLtMatmulAlgo_t* algorithm,
                                  void* product);
   double time(const SkinnyLinear& args, const Plan& plan, const Choice& choice, Scratch& scratch);
-  void own_product(SkinnyLinear args, Scratch& scratch);
+  void own_product(const SkinnyLinear& args, Scratch& scratch);
 
   int device_;
   cudaStream_t stream_;
