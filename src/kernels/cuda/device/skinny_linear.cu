@@ -1,12 +1,12 @@
 // Dense products with 1 to 64 rows: as fast as the weights stream in.
 //
-// A block makes 16 (or 32) columns of the answer for all rows; its warps share the inner axis: each reads its slice of
+// A block makes 16 columns of the answer for all rows; its warps share the inner axis: each reads its slice of
 // the block's weight rows 16 bytes a lane, straight into registers, all loads of a batch in flight before the first
 // use. The weights are the tensor cores' A operand, the rows of x their B operand (8 rows a product). Slices are added
 // in order in shared memory.
 //
-// Neighbours: how the inner axis is cut depends on `in` alone, columns of a product do not see each other, and sums run
-// in one order: a row has the same bits with 1 to 64 rows. It has other bits than cuBLASLt gives it.
+// Neighbours: how the inner axis is cut depends on the matrix alone, columns of a product do not see each other, and
+// sums run in one order: a row has the same bits with 1 to 64 rows. It has other bits than cuBLASLt gives it.
 
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/device/activate.cuh"
@@ -18,9 +18,11 @@ namespace inazuma::cuda {
 
 namespace {
 
-constexpr int kChunk = 32;        ///< inner elements that one 16-byte load a lane covers
-constexpr int kLongInner = 2048;  ///< from here on 16 warps share the inner axis, below 8
-constexpr int kRoundRows = 32;    ///< rows whose partial sums are in shared memory at a time
+constexpr int kColumns = 16;       ///< of a block
+constexpr int kChunk = 32;         ///< inner elements that one 16-byte load a lane covers
+constexpr int kLongInner = 2048;   ///< from here on, and with no more columns than ...
+constexpr int kFewColumns = 2112;  ///< ... give every multiprocessor a block, 16 warps share the inner axis; else 8
+constexpr int kRoundRows = 32;     ///< rows whose partial sums are in shared memory at a time
 
 /// An element as the word that it is: it is loaded first of all, and making a number of it at once would wait for it.
 __device__ __forceinline__ uint32_t raw_element(const void* from, int64_t i, Type type) {
@@ -57,21 +59,23 @@ __device__ __forceinline__ void finish_element(const SkinnyLinear& args, int row
   store_element(args.out.data, row * args.out.stride + column, args.out.type, y);
 }
 
-/// NT: groups of 8 rows; MT: groups of 16 columns; W: warps.
-template <class T, int NT, int MT, int W>
-__global__ void __launch_bounds__(32 * W) skinny_tiles(const SkinnyLinear args) {
+/// NT: groups of 8 rows; W: warps.
+template <class T, int NT, int W>
+__global__ void __launch_bounds__(32 * W, 16 / W) skinny_tiles(const SkinnyLinear args) {
   constexpr int kRoundTiles = NT < kRoundRows / 8 ? NT : kRoundRows / 8;
-  constexpr int kColumns = 16 * MT, kPitch = kColumns + 4;  // the pitch keeps the lanes' stores in different banks
+  constexpr int kPitch = kColumns + 4;  // the pitch keeps the lanes' stores in different banks
   // Chunks whose weights are in flight together, and chunks whose x is: all of them, or the next beside the present
   // one.
   constexpr int kBatch = NT == 1 ? 8 : NT == 8 && W == 16 ? 2 : 4;
   constexpr int kReady = NT <= 2 ? kBatch : 2;
-  extern __shared__ float partial[];  // [W][8 kRoundTiles][kPitch]
+  constexpr int kRounds = NT / kRoundTiles, kElements = 8 * kRoundTiles * kColumns;
+  constexpr int kEach = (kElements + 32 * W - 1) / (32 * W);  // elements of a thread in a round
+  extern __shared__ float partial[];                          // [W][8 kRoundTiles][kPitch]
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, c = lane % 4;
   const int first_column = static_cast<int>(blockIdx.x) * kColumns;
   const T* weight = static_cast<const T*>(args.weight);
   const T* x = static_cast<const T*>(args.x.data);
-  float sums[MT][NT][4] = {};
+  float sums[NT][4] = {};
   const int chunks = (args.in + kChunk - 1) / kChunk;
   const int begin = chunks * warp / W, end = chunks * (warp + 1) / W;
   const auto load_x = [&](uint4(&to)[NT], int chunk) {
@@ -80,22 +84,33 @@ __global__ void __launch_bounds__(32 * W) skinny_tiles(const SkinnyLinear args) 
     for (int t = 0; t < NT; ++t)
       to[t] = load16(x + (8 * t + g) * args.x.stride + k, chunk < end && k < args.in && 8 * t + g < args.rows);
   };
-  uint4 a[kBatch][MT][2];
+  uint4 a[kBatch][2];
   const auto load_weights = [&](int batch) {
 #pragma unroll
     for (int u = 0; u < kBatch; ++u)
 #pragma unroll
-      for (int m = 0; m < MT; ++m)
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const int k = kChunk * (batch + u) + 8 * c, column = first_column + 16 * m + g + 8 * half;
-          a[u][m][half] = stream16(weight + static_cast<int64_t>(column) * args.in + k,
-                                   batch + u < end && k < args.in && column < args.out_columns);
-        }
+      for (int half = 0; half < 2; ++half) {
+        const int k = kChunk * (batch + u) + 8 * c, column = first_column + g + 8 * half;
+        a[u][half] = stream16(weight + static_cast<int64_t>(column) * args.in + k,
+                              batch + u < end && k < args.in && column < args.out_columns);
+      }
   };
   load_weights(begin);  // the kernel before may still be at work: weights do not wait for it
   after_predecessors();
-  const Extra first_extra = extra_of(args, threadIdx.x / kColumns, first_column + threadIdx.x % kColumns);
+  // What a thread's elements are finished with is loaded early: while weights come, or with many rows, when registers
+  // are short, while the warps' sums are put together.
+  Extra extra[kRounds][kEach];
+  const auto load_extra = [&] {
+#pragma unroll
+    for (int round = 0; round < kRounds; ++round)
+#pragma unroll
+      for (int i = 0; i < kEach; ++i) {
+        const int at = static_cast<int>(threadIdx.x) + 32 * W * i;
+        if (at < kElements)
+          extra[round][i] = extra_of(args, kRoundRows * round + at / kColumns, first_column + at % kColumns);
+      }
+  };
+  if (NT <= 2) load_extra();
 #pragma unroll 1
   for (int batch = begin; batch < end; batch += kBatch) {
     uint4 b[kReady][NT];
@@ -103,9 +118,7 @@ __global__ void __launch_bounds__(32 * W) skinny_tiles(const SkinnyLinear args) 
     for (int u = 0; u < (kReady == kBatch ? kBatch : 1); ++u) load_x(b[u], batch + u);
     uint32_t mixed = 0;
 #pragma unroll
-    for (int u = 0; u < kBatch; ++u)
-#pragma unroll
-      for (int m = 0; m < MT; ++m) mixed ^= a[u][m][0].x ^ a[u][m][1].x;
+    for (int u = 0; u < kBatch; ++u) mixed ^= a[u][0].x ^ a[u][1].x;
     if (kReady == kBatch) {
 #pragma unroll
       for (int u = 0; u < kReady; ++u)
@@ -114,9 +127,7 @@ __global__ void __launch_bounds__(32 * W) skinny_tiles(const SkinnyLinear args) 
     }
     const uint32_t zero = zero_after(mixed, args.rows);
 #pragma unroll
-    for (int m = 0; m < MT; ++m)
-#pragma unroll
-      for (int t = 0; t < NT; ++t) sums[m][t][0] = __uint_as_float(__float_as_uint(sums[m][t][0]) | zero);
+    for (int t = 0; t < NT; ++t) sums[t][0] = __uint_as_float(__float_as_uint(sums[t][0]) | zero);
 #pragma unroll
     for (int u = 0; u < kBatch; ++u) {
       if (batch + u >= end) break;  // the same for the whole warp
@@ -125,55 +136,51 @@ __global__ void __launch_bounds__(32 * W) skinny_tiles(const SkinnyLinear args) 
 #pragma unroll
       for (int step = 0; step < 2; ++step)
 #pragma unroll
-        for (int m = 0; m < MT; ++m)
-#pragma unroll
-          for (int t = 0; t < NT; ++t)
-            Packed<T>::multiply(sums[m][t], word(a[u][m][0], 2 * step), word(a[u][m][1], 2 * step),
-                                word(a[u][m][0], 2 * step + 1), word(a[u][m][1], 2 * step + 1), word(now[t], 2 * step),
-                                word(now[t], 2 * step + 1));
+        for (int t = 0; t < NT; ++t)
+          Packed<T>::multiply(sums[t], word(a[u][0], 2 * step), word(a[u][1], 2 * step), word(a[u][0], 2 * step + 1),
+                              word(a[u][1], 2 * step + 1), word(now[t], 2 * step), word(now[t], 2 * step + 1));
     }
     if (batch + kBatch < end) load_weights(batch + kBatch);
   }
 
+  if (NT > 2) load_extra();
 #pragma unroll
-  for (int round = 0; round < NT; round += kRoundTiles) {
+  for (int round = 0; round < kRounds; ++round) {
     if (round > 0) __syncthreads();
     float* mine = partial + warp * 8 * kRoundTiles * kPitch;
 #pragma unroll
     for (int t = 0; t < kRoundTiles; ++t)
 #pragma unroll
-      for (int m = 0; m < MT; ++m)
-#pragma unroll
-        for (int e = 0; e < 4; ++e)
-          mine[(8 * t + 2 * c + (e & 1)) * kPitch + 16 * m + g + 8 * (e >> 1)] = sums[m][round + t][e];
+      for (int e = 0; e < 4; ++e)
+        mine[(8 * t + 2 * c + (e & 1)) * kPitch + g + 8 * (e >> 1)] = sums[kRoundTiles * round + t][e];
     __syncthreads();
-    for (int i = threadIdx.x; i < 8 * kRoundTiles * kColumns; i += 32 * W) {
-      const int row = i / kColumns, column = i % kColumns;
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+      const int at = static_cast<int>(threadIdx.x) + 32 * W * i, row = at / kColumns, column = at % kColumns;
+      if (at >= kElements) break;
       float sum = 0.0f;
 #pragma unroll
       for (int w = 0; w < W; ++w) sum += partial[(w * 8 * kRoundTiles + row) * kPitch + column];
-      const bool prepared = round == 0 && i == static_cast<int>(threadIdx.x);
-      finish_element(args, 8 * round + row, first_column + column, sum,
-                     prepared ? first_extra : extra_of(args, 8 * round + row, first_column + column));
+      finish_element(args, kRoundRows * round + row, first_column + column, sum, extra[round][i]);
     }
   }
 }
 
-template <class T, int NT, int MT, int W>
+template <class T, int NT, int W>
 void launch_tiles(const SkinnyLinear& args, cudaStream_t stream) {
   constexpr int kTiles = NT < kRoundRows / 8 ? NT : kRoundRows / 8;
-  constexpr size_t kShared = sizeof(float) * W * 8 * kTiles * (16 * MT + 4);
+  constexpr size_t kShared = sizeof(float) * W * 8 * kTiles * (kColumns + 4);
   static_assert(kShared <= 48 * 1024, "more shared memory than every device gives without asking");
-  const unsigned blocks = static_cast<unsigned>((args.out_columns + 16 * MT - 1) / (16 * MT));
-  launch(skinny_tiles<T, NT, MT, W>, blocks, 32 * W, kShared, stream, args);
+  const unsigned blocks = static_cast<unsigned>((args.out_columns + kColumns - 1) / kColumns);
+  launch(skinny_tiles<T, NT, W>, blocks, 32 * W, kShared, stream, args);
 }
 
 template <class T, int NT>
 void launch_rows(const SkinnyLinear& args, cudaStream_t stream) {
-  if (args.in >= kLongInner) return launch_tiles<T, NT, 1, 16>(args, stream);
-  if constexpr (NT == 8)  // each block reads all of x: fewer blocks once there are enough
-    if (args.out_columns >= 4096) return launch_tiles<T, NT, 2, 8>(args, stream);
-  launch_tiles<T, NT, 1, 8>(args, stream);
+  if (args.in >= kLongInner && args.out_columns <= kFewColumns)
+    launch_tiles<T, NT, 16>(args, stream);
+  else
+    launch_tiles<T, NT, 8>(args, stream);
 }
 
 template <class T>
