@@ -78,6 +78,7 @@ using Run = std::function<int()>;
 Run add_serve(CLI::App& app);
 Run add_run(CLI::App& app);
 Run add_inspect(CLI::App& app);
+Run add_convert(CLI::App& app);
 Run add_check(CLI::App& app);
 Run add_completion(CLI::App& app);
 Run add_version(CLI::App& app);

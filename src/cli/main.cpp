@@ -45,7 +45,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", inazuma::kVersion);
   app.footer("Start: inazuma serve DIR...    One answer: inazuma run DIR \"text\"    What is wrong: inazuma inspect DIR");
-  const std::vector<std::pair<std::string, Run>> commands{{"serve", add_serve(app)}, {"run", add_run(app)}, {"inspect", add_inspect(app)}, {"check", add_check(app)}, {"completion", add_completion(app)}, {"version", add_version(app)}};
+  const std::vector<std::pair<std::string, Run>> commands{{"serve", add_serve(app)}, {"run", add_run(app)}, {"inspect", add_inspect(app)}, {"convert", add_convert(app)}, {"check", add_check(app)}, {"completion", add_completion(app)}, {"version", add_version(app)}};
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   std::map<std::string, Configuration> configurations;
   for (const char* name : {"serve", "run"}) configurations.try_emplace(name, *app.get_subcommand(name));

@@ -72,4 +72,24 @@ nlohmann::json converted_config(const std::filesystem::path& folder);
 std::shared_ptr<const WeightStore> open_converted(const std::filesystem::path& folder,
                                                   std::shared_ptr<const WeightStore> beside = nullptr);
 
+struct ConvertOptions {
+  int ranks = 1;             ///< of tensor parallelism; the folder is called ranks-gpu
+  DType dtype = DType::f32;  ///< of the files: f32, f16 or bf16
+};
+
+struct Conversion {
+  std::filesystem::path folder;
+  int files = 0;
+  size_t bytes = 0;
+  std::vector<std::string> notes;  ///< what a person should know, one sentence each
+};
+
+/// Writes `source`, whose configuration is `config`, as DST/N-gpu, reads every file back and compares it with the
+/// source. The folder appears under its name only when all of that has succeeded. BERT's embeddings, pooler and head
+/// are written too, under the names the format's scheme gives them; FasterTransformer passes over such files. Throws
+/// Error: unsupported (no BERT, GPT-2 or T5, or one the format cannot express), invalid (sizes that cannot be divided;
+/// the folder exists), not_found (a tensor is missing), internal (what was read back differs).
+Conversion convert(const WeightStore& source, const nlohmann::json& config, const std::filesystem::path& destination,
+                   const ConvertOptions& options, const LoadProgress& progress = {});
+
 }  // namespace inazuma
