@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs, builds and runs the fast suite: unit, golden and property tests, then the real server driven by real clients.
-# With CI=true also what takes longer and is rarely wanted at a desk: the suite under sanitizers (make sanitize) and every
-# fuzz target for a minute (make fuzz). Ends with one line.
+# With CI=true also what takes longer and is rarely wanted at a desk: the GPU home compiled (where there is a CUDA toolkit), the suite
+# under sanitizers (make sanitize) and every fuzz target for a minute (make fuzz). Ends with one line.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 begin=$SECONDS
@@ -15,6 +15,11 @@ echo "==> Running the server under real clients"
 scripts/python_env.sh
 build/venv/bin/python -m pytest -q tests/e2e -p no:cacheprovider
 if [[ -n ${CI:-} ]]; then
+  if command -v nvcc >/dev/null; then
+    scripts/build.sh cuda kernels
+  else
+    echo "==> The GPU home is not compiled: there is no nvcc here"
+  fi
   scripts/sanitize.sh
   scripts/fuzz.sh
 fi
