@@ -81,10 +81,10 @@ Layer load_layer(Loader& load, const Gpt2Config& config, int index) {
       .heads = {.count = config.heads, .dim = dim, .scale = score_scale(config, dim, index)},
       .attention_norm = load.layer_norm(at + "ln_1", h, config.epsilon),
       .qkv = load.linear(at + "attn.c_attn", 3 * h, h, kConv),
-      .attention_out = load.linear(at + "attn.c_proj", h, h, kConv),
+      .attention_out = load.linear_into_residual(at + "attn.c_proj", h, h, kConv),
       .feed_forward_norm = load.layer_norm(at + "ln_2", h, config.epsilon),
       .feed_forward = {.up = load.linear(at + "mlp.c_fc", config.inner, h, kConv),
-                       .down = load.linear(at + "mlp.c_proj", h, config.inner, kConv),
+                       .down = load.linear_into_residual(at + "mlp.c_proj", h, config.inner, kConv),
                        .activation = config.activation},
   };
 }

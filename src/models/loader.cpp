@@ -47,6 +47,12 @@ Linear Loader::linear(const std::string& path, int out, int in, WeightLayout lay
           .bias = parameter(path + ".bias", {out})};
 }
 
+Linear Loader::linear_into_residual(const std::string& path, int out, int in, WeightLayout layout) {
+  const Shape shape = layout == WeightLayout::out_in ? Shape{out, in} : Shape{in, out};
+  return {.weight = keep(source_.ops.pack(view(path + ".weight", shape), layout)),
+          .bias = keep(source_.ops.parameter(view(path + ".bias", {out}), kResidualType))};
+}
+
 Linear Loader::linear_without_bias(const std::string& path, int out, int in) {
   return {.weight = pack(view(path + ".weight", {out, in}))};
 }

@@ -26,6 +26,8 @@ class Loader {
 
   /// path.weight [out, in] (Conv1D: [in, out]) and path.bias [out].
   Linear linear(const std::string& path, int out, int in, WeightLayout layout = WeightLayout::out_in);
+  /// The same for a product that is added to a pre-norm network's running sum: its bias has that type.
+  Linear linear_into_residual(const std::string& path, int out, int in, WeightLayout layout);
   Linear linear_without_bias(const std::string& path, int out, int in);
   /// Several [out, in] products of the same input as one of [n · out, in].
   Linear fused(std::initializer_list<std::string> paths, int out, int in);

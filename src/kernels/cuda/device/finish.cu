@@ -8,39 +8,44 @@ namespace inazuma::cuda {
 
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kThreads = 128;
 
-template <class Out, class Product, class BiasType>
+constexpr int kRows = 4;  // of one thread, whose loads are under way together
+
+/// A thread has eight columns of kRows rows. `Which` is the activation where it is known at compile time.
+template <class Out, class Product, class BiasType, Activation Which, bool Known>
 __global__ void __launch_bounds__(kThreads) finish8(const Finish args) {
-  after_predecessors();
   constexpr bool kShort = sizeof(Out) == 2;
-  const int vectors_of_row = args.columns / 8;
-  const int64_t count = int64_t{args.rows} * vectors_of_row, step = int64_t{gridDim.x} * kThreads;
-  for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < count; i += step) {
-    const int64_t row = i / vectors_of_row;
-    const int column = static_cast<int>(i % vectors_of_row) * 8;
-    float y[8], more[8];
-    load8(static_cast<const Product*>(args.product.data) + row * args.product.stride + column, y);
+  const int column = static_cast<int>(blockIdx.x * kThreads + threadIdx.x) * 8;
+  const int64_t first = int64_t{blockIdx.y} * kRows;
+  const bool inside = column < args.columns;
+  float bias[8] = {};
+  if (inside && args.bias != nullptr) load8(static_cast<const BiasType*>(args.bias) + column, bias);
+  after_predecessors();
+  if (!inside) return;
+  float y[kRows][8];
 #pragma unroll
-    for (int k = 0; k < 8; ++k) y[k] *= args.alpha;
-    if (args.bias != nullptr) {
-      load8(static_cast<const BiasType*>(args.bias) + column, more);
+  for (int r = 0; r < kRows; ++r)
+    if (first + r < args.rows)
+      load8(static_cast<const Product*>(args.product.data) + (first + r) * args.product.stride + column, y[r]);
 #pragma unroll
-      for (int k = 0; k < 8; ++k) y[k] += more[k];
-    }
+  for (int r = 0; r < kRows; ++r) {
+    const int64_t row = first + r;
+    if (row >= args.rows) break;
 #pragma unroll
-    for (int k = 0; k < 8; ++k) y[k] = activate<kShort>(args.activation, y[k]);
+    for (int k = 0; k < 8; ++k) y[r][k] = activate<kShort>(Known ? Which : args.activation, args.alpha * y[r][k] + bias[k]);
+    float more[8];
     if (args.multiplier.data != nullptr) {
       load8(static_cast<const Out*>(args.multiplier.data) + row * args.multiplier.stride + column, more);
 #pragma unroll
-      for (int k = 0; k < 8; ++k) y[k] *= more[k];
+      for (int k = 0; k < 8; ++k) y[r][k] *= more[k];
     }
     if (args.residual.data != nullptr) {
       load8(static_cast<const Out*>(args.residual.data) + row * args.residual.stride + column, more);
 #pragma unroll
-      for (int k = 0; k < 8; ++k) y[k] += more[k];
+      for (int k = 0; k < 8; ++k) y[r][k] += more[k];
     }
-    store8(static_cast<Out*>(args.out.data) + row * args.out.stride + column, y);
+    store8(static_cast<Out*>(args.out.data) + row * args.out.stride + column, y[r]);
   }
 }
 
@@ -61,16 +66,25 @@ __global__ void __launch_bounds__(kThreads) finish_any(const Finish args) {
 
 template <class Out, class Product, class BiasType>
 void launch8(const Finish& args, cudaStream_t stream) {
-  const int64_t count = int64_t{args.rows} * (args.columns / 8);
-  const auto blocks = static_cast<unsigned>((count + kThreads - 1) / kThreads);
-  launch(finish8<Out, Product, BiasType>, blocks, kThreads, 0, stream, args);
+  const auto columns = static_cast<unsigned>((args.columns / 8 + kThreads - 1) / kThreads);
+  const dim3 grid(columns, static_cast<unsigned>((args.rows + kRows - 1) / kRows));
+  if (args.activation == Activation::none) {
+    launch(finish8<Out, Product, BiasType, Activation::none, true>, grid, kThreads, 0, stream, args);
+  } else if (args.activation == Activation::gelu) {
+    launch(finish8<Out, Product, BiasType, Activation::gelu, true>, grid, kThreads, 0, stream, args);
+  } else if (args.activation == Activation::gelu_tanh) {
+    launch(finish8<Out, Product, BiasType, Activation::gelu_tanh, true>, grid, kThreads, 0, stream, args);
+  } else {
+    launch(finish8<Out, Product, BiasType, Activation::none, false>, grid, kThreads, 0, stream, args);
+  }
 }
 
 }  // namespace
 
 void finish(const Finish& args, cudaStream_t stream) {
   const bool wide = args.columns % 8 == 0 && vectors(args.out) && vectors(args.product) && vectors(args.multiplier) &&
-                    vectors(args.residual) && vectors(args.bias, 0, args.bias_type);
+                    vectors(args.residual) && vectors(args.bias, 0, args.bias_type) &&
+                    args.rows <= kRows * 65535;
   const Type out = args.out.type, product = args.product.type, bias = args.bias == nullptr ? product : args.bias_type;
   if (wide && out == Type::f32 && product == Type::f32 && bias == Type::f32) {
     launch8<float, float, float>(args, stream);
