@@ -8,8 +8,8 @@ namespace inazuma::cuda {
 /// erfc to 1.5e-7 of 1 (Abramowitz and Stegun 7.1.26; exact enough where the result is rounded to 16 bits).
 __device__ __forceinline__ float erfc_short(float x) {
   const float t = __fdividef(1.0f, fmaf(0.3275911f, fabsf(x), 1.0f));
-  const float p = t * fmaf(t, fmaf(t, fmaf(t, fmaf(t, 1.061405429f, -1.453152027f), 1.421413741f), -0.284496736f),
-                           0.254829592f);
+  const float p =
+      t * fmaf(t, fmaf(t, fmaf(t, fmaf(t, 1.061405429f, -1.453152027f), 1.421413741f), -0.284496736f), 0.254829592f);
   const float tail = p * __expf(-x * x);
   return x >= 0.0f ? tail : 2.0f - tail;
 }
@@ -24,9 +24,11 @@ __device__ __forceinline__ float activate(Activation activation, float x) {
       return 1.0f / (1.0f + expf(-v));
     }
   };
-  // x / (1 + exp(-2 inner)): x/2 (1 + tanh(inner)) without the cancellation of the left tail. At -inf the limit is 0 but
-  // IEEE says -inf/inf = NaN, as the other homes do.
-  const auto tanh_form = [&](float inner) { return Short ? x * logistic(2.0f * inner) : x / (1.0f + expf(-2.0f * inner)); };
+  // x / (1 + exp(-2 inner)): x/2 (1 + tanh(inner)) without the cancellation of the left tail. At -inf the limit is 0
+  // but IEEE says -inf/inf = NaN, as the other homes do.
+  const auto tanh_form = [&](float inner) {
+    return Short ? x * logistic(2.0f * inner) : x / (1.0f + expf(-2.0f * inner));
+  };
   const auto erf_form = [&] {
     constexpr float kSqrtHalf = 0.70710678118654752f;
     return 0.5f * x * (Short ? erfc_short(-x * kSqrtHalf) : erfcf(-x * kSqrtHalf));

@@ -23,8 +23,10 @@ __device__ __forceinline__ Place place_of(unsigned block, int heads, int sequenc
   return {static_cast<int>(block % heads), static_cast<int>(rest % sequences), static_cast<int>(rest / sequences)};
 }
 
-template <class T, int DP, bool kCausal, bool kShort>
-__global__ void __launch_bounds__(32 * kMostWarps, DP <= 64 && !kCausal ? 3 : 2) attention_tiles(const Attention args) {
+template <class T, class Plan, bool kShort>
+__global__ void __launch_bounds__(32 * kMostWarps, Plan::kWidth <= 64 && !Plan::kCausal ? 3 : 2)
+    attention_tiles(const Attention args) {
+  constexpr int DP = Plan::kWidth;
   after_predecessors();
   const Place at = place_of(blockIdx.x, args.heads, args.sequences);
   const int begin = __ldg(args.offsets + at.sequence), length = __ldg(args.offsets + at.sequence + 1) - begin;
@@ -38,15 +40,16 @@ __global__ void __launch_bounds__(32 * kMostWarps, DP <= 64 && !kCausal ? 3 : 2)
   load_query<T, DP>(query, static_cast<const T*>(args.q) + row * args.q_stride + column, args.q_stride, rows,
                     args.head_dim);
   ContiguousKeys<T> keys{static_cast<const T*>(args.k) + begin * args.k_stride + column,
-                         static_cast<const T*>(args.v) + begin * args.v_stride + column, args.k_stride, args.v_stride};
+                         static_cast<const T*>(args.v) + begin * args.v_stride + column,
+                         static_cast<uint32_t>(args.k_stride), static_cast<uint32_t>(args.v_stride), 0};
   const ScoreRule rule{args.scale * kLog2e,
                        args.bias.table == nullptr
                            ? nullptr
                            : args.bias.table + static_cast<int64_t>(at.head) * (2 * args.bias.max_distance + 1),
                        args.bias.max_distance};
-  const int keys_end = kCausal ? position + rows : length;
+  const int keys_end = Plan::kCausal ? position + rows : length;
   Weighted<DP> all;
-  attend_tile<T, DP, kCausal, kShort>(all, query, keys, keys_end, position, rows, args.head_dim, rule);
+  attend_tile<T, Plan, kShort>(all, query, keys, keys_end, position, rows, args.head_dim, rule);
   store_rows<T, DP>(all, static_cast<T*>(args.out) + row * args.out_stride + column, args.out_stride, rows,
                     args.head_dim, keys_end);
 }
@@ -96,22 +99,27 @@ unsigned blocks_of(const Attention& args, int rows_per_block) {
   return static_cast<unsigned>(blocks);
 }
 
-template <class T, int DP, bool kCausal, bool kShort>
+template <class T, class Plan, bool kShort>
 void launch_tiles(const Attention& args, cudaStream_t stream) {
   const int tiles = (args.max_length + kTileRows - 1) / kTileRows;
   const int warps = tiles < kMostWarps ? tiles : kMostWarps;
-  const unsigned blocks = blocks_of(args, warps * kTileRows);
-  launch(attention_tiles<T, DP, kCausal, kShort>, blocks, 32 * warps, 0, stream, args);
+  launch(attention_tiles<T, Plan, kShort>, blocks_of(args, warps * kTileRows), 32 * warps, 0, stream, args);
 }
 
 template <class T>
 void launch_half(const Attention& args, cudaStream_t stream) {
   if (args.head_dim > 64)
-    return args.causal ? launch_tiles<T, 128, true, false>(args, stream)
-                       : launch_tiles<T, 128, false, false>(args, stream);
-  if (args.causal) return launch_tiles<T, 64, true, false>(args, stream);
-  return args.max_length <= kAtomKeys ? launch_tiles<T, 64, false, true>(args, stream)
-                                      : launch_tiles<T, 64, false, false>(args, stream);
+    return args.causal ? launch_tiles<T, Plan<128, false, true, true, false, 4>, false>(args, stream)
+                       : launch_tiles<T, Plan<128, false, false, true, false, 4>, false>(args, stream);
+  if (args.causal) return launch_tiles<T, Plan<64, false, true, true, false, 4>, false>(args, stream);
+  if (args.head_dim < 64) return launch_tiles<T, Plan<64, false, false, true, false, 4>, false>(args, stream);
+  if (args.bias.table != nullptr)
+    return args.max_length <= kAtomKeys ? launch_tiles<T, Plan<64, true, false, true, true, 4>, true>(args, stream)
+                                        : launch_tiles<T, Plan<64, true, false, true, false, 4>, false>(args, stream);
+  if (args.max_length <= 32) return launch_tiles<T, Plan<64, true, false, false, true, 2>, true>(args, stream);
+  if (args.max_length <= 48) return launch_tiles<T, Plan<64, true, false, false, true, 3>, true>(args, stream);
+  if (args.max_length <= 64) return launch_tiles<T, Plan<64, true, false, false, true, 4>, true>(args, stream);
+  launch_tiles<T, Plan<64, true, false, false, false, 4>, false>(args, stream);
 }
 
 template <class T>
@@ -128,7 +136,8 @@ void attention(const Attention& args, cudaStream_t stream) {
   if (args.sequences == 0 || args.max_length == 0) return;
   const bool tiles = args.type != Type::f32 && args.head_dim % 8 == 0 && args.head_dim <= 128 &&
                      aligned16(args.q, args.q_stride) && aligned16(args.k, args.k_stride) &&
-                     aligned16(args.v, args.v_stride) && aligned16(args.out, args.out_stride);
+                     aligned16(args.v, args.v_stride) && aligned16(args.out, args.out_stride) &&
+                     args.max_length * args.k_stride <= UINT32_MAX && args.max_length * args.v_stride <= UINT32_MAX;
   if (args.type == Type::f16) return tiles ? launch_half<__half>(args, stream) : launch_rows<__half>(args, stream);
   if (args.type == Type::bf16)
     return tiles ? launch_half<__nv_bfloat16>(args, stream) : launch_rows<__nv_bfloat16>(args, stream);

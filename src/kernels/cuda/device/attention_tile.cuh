@@ -14,6 +14,17 @@ constexpr int kAtomKeys = 64;
 constexpr int kTileRows = 16;
 constexpr unsigned kWarp = 0xFFFFFFFFu;
 
+/// What is known of a launch when its kernel is compiled; none of it changes a bit.
+template <int DP, bool Full, bool Causal, bool Biased, bool Early, int Steps>
+struct Plan {
+  static constexpr int kWidth = DP;    ///< columns worked on, 64 or 128: head_dim or more
+  static constexpr bool kFull = Full;  ///< head_dim is that
+  static constexpr bool kCausal = Causal;
+  static constexpr bool kBiased = Biased;  ///< there may be a relative bias
+  static constexpr bool kEarly = Early;    ///< an atom's values are in flight together with its keys
+  static constexpr int kSteps = Steps;     ///< an atom has at most 16 times as many keys
+};
+
 /// How scores are made of products.
 struct ScoreRule {
   float scale;        ///< times log2 e
@@ -98,15 +109,17 @@ template <class T>
 struct ContiguousKeys {
   const T* keys;
   const T* values;
-  int64_t key_stride, value_stride;
+  uint32_t key_stride, value_stride;  ///< a sequence has fewer than 2^32 elements
 
-  __device__ __forceinline__ void begin(int, int) {}
+  int last;  ///< key of the present atom: what lies behind it is not read
+
+  __device__ __forceinline__ void begin(int first, int count) { last = first + count - 1; }
   /// Key first + group + within; `group` is a constant, within < 16 and not across a multiple of 32.
   __device__ __forceinline__ const T* key(int first, int group, int within) const {
-    return keys + (first + group + within) * key_stride;
+    return keys + static_cast<uint32_t>(min(first + group + within, last)) * key_stride;
   }
   __device__ __forceinline__ const T* value(int first, int group, int within) const {
-    return values + (first + group + within) * value_stride;
+    return values + static_cast<uint32_t>(min(first + group + within, last)) * value_stride;
   }
 };
 
@@ -120,7 +133,7 @@ struct PagedKeys {
   int block_tokens;
   int block_shift;  ///< log2 of block_tokens, or -1
   int head_dim;
-  int64_t place[2];  ///< of keys first + lane and first + 32 + lane
+  int64_t place[2];  ///< of keys first + lane and first + 32 + lane; behind the last, that of any key
 
   __device__ __forceinline__ void begin(int first, int count) {
     const int lane = threadIdx.x % 32;
@@ -149,20 +162,30 @@ template <int DP>
 struct ValueStep {
   uint4 line[DP / 64][4];
 };
-template <class T, int DP, class Keys>
-__device__ __forceinline__ void load_values(ValueStep<DP>& values, const Keys& keys, int first, int step, int count,
+template <class T, class Plan, class Keys>
+__device__ __forceinline__ void load_values(ValueStep<Plan::kWidth>& values, const Keys& keys, int first, int step,
                                             int head_dim) {
   const int lane = threadIdx.x % 32, g = lane / 4, c = lane % 4;
 #pragma unroll
   for (int which = 0; which < 4; ++which) {
-    const int within = 2 * c + (which & 1) + 8 * (which >> 1), j = 16 * step + within;
-    const T* value = keys.value(first, 16 * step, within);
+    const T* value = keys.value(first, 16 * step, 2 * c + (which & 1) + 8 * (which >> 1));
 #pragma unroll
-    for (int part = 0; part < DP / 64; ++part) {
+    for (int part = 0; part < Plan::kWidth / 64; ++part) {
       const int column = 64 * part + 8 * g;
-      values.line[part][which] = load16(value + column, j < count && column < head_dim);
+      values.line[part][which] = Plan::kFull ? load16(value + column) : load16(value + column, column < head_dim);
     }
   }
+}
+/// Zeros in place of keys from `count` on: a weight of 0 times what was loaded there need not be 0.
+template <int DP>
+__device__ __forceinline__ void cut(ValueStep<DP>& values, int step, int count) {
+  if (16 * step + 16 <= count) return;  // the same for the whole warp
+  const int c = threadIdx.x % 4;
+#pragma unroll
+  for (int which = 0; which < 4; ++which)
+    if (16 * step + 2 * c + (which & 1) + 8 * (which >> 1) >= count)
+#pragma unroll
+      for (int part = 0; part < DP / 64; ++part) values.line[part][which] = make_uint4(0, 0, 0, 0);
 }
 
 /// out += weights (A operand) of 16 keys times columns 64 part .. 64 part + 63 of their values.
@@ -179,9 +202,11 @@ __device__ __forceinline__ void weigh(float (*out)[4], const uint32_t (&weight)[
 
 // The same for a whole atom where a key that some row may not see is not finite: its 0 times NaN would reach that row.
 // Row by row, with the values that it does not see replaced by zeros. Rare, so small rather than fast.
-template <class T, int DP, class Keys>
-__device__ __forceinline__ void weigh_carefully(float (&out)[DP / 8][4], const uint32_t (&weight)[4][4],
-                                                const Keys& keys, int first, int head_dim, const int (&visible)[2]) {
+template <class T, class Plan, class Keys>
+__device__ __forceinline__ void weigh_carefully(float (&out)[Plan::kWidth / 8][4],
+                                                const uint32_t (&weight)[Plan::kSteps][4], const Keys& keys, int first,
+                                                int head_dim, const int (&visible)[2]) {
+  constexpr int DP = Plan::kWidth;
   const int lane = threadIdx.x % 32, g = lane / 4;
 #pragma unroll
   for (int part = 0; part < DP / 64; ++part)
@@ -190,9 +215,10 @@ __device__ __forceinline__ void weigh_carefully(float (&out)[DP / 8][4], const u
       const int seen = __shfl_sync(kWarp, row < 8 ? visible[0] : visible[1], 4 * (row % 8));
       float sums[8][4] = {};
 #pragma unroll
-      for (int step = 0; step < 4; ++step) {
+      for (int step = 0; step < Plan::kSteps; ++step) {
         ValueStep<DP> values;
-        load_values<T, DP>(values, keys, first, step, seen, head_dim);
+        load_values<T, Plan>(values, keys, first, step, head_dim);
+        cut(values, step, seen);
         uint32_t own[4];
 #pragma unroll
         for (int i = 0; i < 4; ++i) own[i] = row == g + 8 * (i & 1) ? weight[step][i] : 0;
@@ -206,35 +232,37 @@ __device__ __forceinline__ void weigh_carefully(float (&out)[DP / 8][4], const u
     }
 }
 
-/// `out` = the tile's rows over keys [first, first + count), 1 <= count <= 64. Row r stands at `position` + r; rows
-/// from `rows` on are not real and get anything. `kEarly`: all values are in flight together with the keys.
-template <class T, int DP, bool kCausal, bool kEarly, class Keys>
-__device__ __forceinline__ void attend_atom(Weighted<DP>& out, const QueryTile<DP>& query, Keys& keys, int first,
-                                            int count, int position, int rows, int head_dim, const ScoreRule& rule) {
+/// `out` = the tile's rows over keys [first, first + count), 1 <= count <= 16 kSteps. Row r stands at `position` + r;
+/// rows from `rows` on are not real and get anything.
+template <class T, class Plan, class Keys>
+__device__ __forceinline__ void attend_atom(Weighted<Plan::kWidth>& out, const QueryTile<Plan::kWidth>& query,
+                                            Keys& keys, int first, int count, int position, int rows, int head_dim,
+                                            const ScoreRule& rule) {
+  constexpr int DP = Plan::kWidth, kSteps = Plan::kSteps, kTiles = 2 * kSteps;
+  constexpr bool kEarly = Plan::kEarly;
   const int lane = threadIdx.x % 32, g = lane / 4, c = lane % 4;
   keys.begin(first, count);
 
-  float score[8][4];
-  constexpr int kBatch = kEarly ? 8 : DP <= 64 ? 4 : 2;  // groups of 8 keys whose loads are in flight together
-  ValueStep<DP> values[kEarly ? 4 : 1];
+  float score[kTiles][4];
+  constexpr int kBatch = kEarly ? kTiles : DP <= 64 ? 4 : 2;  // groups of 8 keys whose loads are in flight together
+  ValueStep<DP> values[kEarly ? kSteps : 1];
 #pragma unroll
-  for (int batch = 0; batch < 8; batch += kBatch) {
+  for (int batch = 0; batch < kTiles; batch += kBatch) {
     uint4 loaded[kBatch][DP / 32];
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) {
-      const int j = 8 * (batch + i) + g;
       const T* key = keys.key(first, 8 * (batch + i), g);
 #pragma unroll
       for (int chunk = 0; chunk < DP / 32; ++chunk) {
         const int column = 32 * chunk + 8 * c;
-        loaded[i][chunk] = load16(key + column, j < count && column < head_dim);
+        loaded[i][chunk] = Plan::kFull ? load16(key + column) : load16(key + column, column < head_dim);
       }
     }
     uint32_t mixed = 0;
     if (kEarly) {
 #pragma unroll
-      for (int step = 0; step < (kEarly ? 4 : 0); ++step) {
-        load_values<T, DP>(values[step], keys, first, step, count, head_dim);
+      for (int step = 0; step < (kEarly ? kSteps : 0); ++step) {
+        load_values<T, Plan>(values[step], keys, first, step, head_dim);
 #pragma unroll
         for (int part = 0; part < DP / 64; ++part)
 #pragma unroll
@@ -265,14 +293,14 @@ __device__ __forceinline__ void attend_atom(Weighted<DP>& out, const QueryTile<D
   // How many of the atom's keys rows g and g + 8 see.
   int visible[2];
 #pragma unroll
-  for (int r = 0; r < 2; ++r) visible[r] = kCausal ? min(count, position + g + 8 * r + 1 - first) : count;
+  for (int r = 0; r < 2; ++r) visible[r] = Plan::kCausal ? min(count, position + g + 8 * r + 1 - first) : count;
 #pragma unroll
-  for (int j = 0; j < 8; ++j)
+  for (int j = 0; j < kTiles; ++j)
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
       const int key = 8 * j + 2 * c + (e & 1), r = e >> 1;
       float added = 0.0f;
-      if (rule.bias != nullptr) {
+      if (Plan::kBiased && rule.bias != nullptr) {
         const int distance = first + key - (position + g + 8 * r);
         added = kLog2e * __ldg(rule.bias + min(max(distance, -rule.reach), rule.reach) + rule.reach);
       }
@@ -283,13 +311,13 @@ __device__ __forceinline__ void attend_atom(Weighted<DP>& out, const QueryTile<D
   for (int r = 0; r < 2; ++r) {
     float largest = -INFINITY;
 #pragma unroll
-    for (int j = 0; j < 8; ++j) largest = fmaxf(largest, fmaxf(score[j][2 * r], score[j][2 * r + 1]));
+    for (int j = 0; j < kTiles; ++j) largest = fmaxf(largest, fmaxf(score[j][2 * r], score[j][2 * r + 1]));
     largest = fmaxf(largest, __shfl_xor_sync(kWarp, largest, 1));
     largest = fmaxf(largest, __shfl_xor_sync(kWarp, largest, 2));
     const float shift = largest == -INFINITY ? 0.0f : largest;
     float sum = 0.0f;
 #pragma unroll
-    for (int j = 0; j < 8; ++j)
+    for (int j = 0; j < kTiles; ++j)
 #pragma unroll
       for (int e = 2 * r; e < 2 * r + 2; ++e) {
         score[j][e] = exp2_fast(score[j][e] - shift);
@@ -301,9 +329,9 @@ __device__ __forceinline__ void attend_atom(Weighted<DP>& out, const QueryTile<D
     out.sum[r] = sum;
   }
 
-  uint32_t weight[4][4];
+  uint32_t weight[kSteps][4];
 #pragma unroll
-  for (int step = 0; step < 4; ++step) {
+  for (int step = 0; step < kSteps; ++step) {
     weight[step][0] = Packed<T>::pack(score[2 * step][0], score[2 * step][1]);
     weight[step][1] = Packed<T>::pack(score[2 * step][2], score[2 * step][3]);
     weight[step][2] = Packed<T>::pack(score[2 * step + 1][0], score[2 * step + 1][1]);
@@ -314,12 +342,13 @@ __device__ __forceinline__ void attend_atom(Weighted<DP>& out, const QueryTile<D
 #pragma unroll
     for (int e = 0; e < 4; ++e) out.value[i][e] = 0.0f;
 
-  if (kCausal && rows > 1 && position + 1 - first < count) {  // the first row does not see all
+  if (Plan::kCausal && rows > 1 && position + 1 - first < count) {  // the first row does not see all
     uint32_t bad = 0;
 #pragma unroll
-    for (int step = 0; step < 4; ++step) {
+    for (int step = 0; step < kSteps; ++step) {
       ValueStep<DP>& now = values[kEarly ? step : 0];
-      if (!kEarly) load_values<T, DP>(now, keys, first, step, count, head_dim);
+      if (!kEarly) load_values<T, Plan>(now, keys, first, step, head_dim);
+      cut(now, step, count);
 #pragma unroll
       for (int part = 0; part < DP / 64; ++part)
 #pragma unroll
@@ -328,15 +357,16 @@ __device__ __forceinline__ void attend_atom(Weighted<DP>& out, const QueryTile<D
           for (int i = 0; i < 4; ++i) bad |= not_finite<T>(word(now.line[part][which], i));
     }
     if (__any_sync(kWarp, bad != 0)) {
-      weigh_carefully<T, DP>(out.value, weight, keys, first, head_dim, visible);
+      weigh_carefully<T, Plan>(out.value, weight, keys, first, head_dim, visible);
       return;
     }
   }
 #pragma unroll
-  for (int step = 0; step < 4; ++step) {
+  for (int step = 0; step < kSteps; ++step) {
     if (16 * step >= count) break;  // the same for the whole warp
     ValueStep<DP>& now = values[kEarly ? step : 0];
-    if (!kEarly) load_values<T, DP>(now, keys, first, step, count, head_dim);
+    if (!kEarly) load_values<T, Plan>(now, keys, first, step, head_dim);
+    cut(now, step, count);
 #pragma unroll
     for (int part = 0; part < DP / 64; ++part) weigh<T>(out.value + 8 * part, weight[step], now.line[part]);
   }
@@ -371,17 +401,16 @@ __device__ __forceinline__ void store_rows(const Weighted<DP>& w, T* out, int64_
 
 /// All atoms that a tile sees, in order. `keys_end`: keys of the sequence that the last row may see. `kShort`: at most
 /// one atom (merging it into nothing would change no bit).
-template <class T, int DP, bool kCausal, bool kShort, class Keys>
-__device__ __forceinline__ void attend_tile(Weighted<DP>& all, const QueryTile<DP>& query, Keys& keys, int keys_end,
-                                            int position, int rows, int head_dim, const ScoreRule& rule) {
-  if (kShort)
-    return attend_atom<T, DP, kCausal, DP <= 64>(all, query, keys, 0, keys_end, position, rows, head_dim, rule);
+template <class T, class Plan, bool kShort, class Keys>
+__device__ __forceinline__ void attend_tile(Weighted<Plan::kWidth>& all, const QueryTile<Plan::kWidth>& query,
+                                            Keys& keys, int keys_end, int position, int rows, int head_dim,
+                                            const ScoreRule& rule) {
+  if (kShort) return attend_atom<T, Plan>(all, query, keys, 0, keys_end, position, rows, head_dim, rule);
   clear(all);
 #pragma unroll 1
   for (int first = 0; first < keys_end; first += kAtomKeys) {
-    Weighted<DP> next;
-    attend_atom<T, DP, kCausal, false>(next, query, keys, first, min(kAtomKeys, keys_end - first), position, rows,
-                                       head_dim, rule);
+    Weighted<Plan::kWidth> next;
+    attend_atom<T, Plan>(next, query, keys, first, min(kAtomKeys, keys_end - first), position, rows, head_dim, rule);
     merge(all, next);
   }
 }

@@ -1,6 +1,6 @@
 #pragma once
-// Kernels of one stream that start while their predecessor ends (programmatic dependent launch, compute capability 9.0 on;
-// CUDA C++ Programming Guide, "Programmatic Dependent Launch and Synchronization"; kept by recorded graphs).
+// Kernels of one stream that start while their predecessor ends (programmatic dependent launch, compute capability 9.0
+// on; CUDA C++ Programming Guide, "Programmatic Dependent Launch and Synchronization"; kept by recorded graphs).
 //
 // A kernel launched with `launch` may begin before the work before it is done. What it reads and writes before
 // `after_predecessors` must be touched by no other kernel: weights alone. Every thread of every block calls it, so that

@@ -73,8 +73,8 @@ __device__ __forceinline__ void store8(T* to, const float (&values)[8]) {
 
 /// Whether rows of `columns` elements can be walked in vectors of eight. Null pointers are none of them.
 inline bool vectors(const void* data, int64_t stride, Type type) {
-  return data == nullptr || (reinterpret_cast<uintptr_t>(data) % 16 == 0 &&
-                             static_cast<size_t>(stride) * size_of(type) % 16 == 0);
+  return data == nullptr ||
+         (reinterpret_cast<uintptr_t>(data) % 16 == 0 && static_cast<size_t>(stride) * size_of(type) % 16 == 0);
 }
 inline bool vectors(const Matrix2& m) {
   return vectors(m.data, m.stride, m.type);

@@ -30,6 +30,15 @@ __device__ __forceinline__ uint4 load16(const void* from, bool wanted) {
   return out;
 }
 
+/// The same, always wanted.
+__device__ __forceinline__ uint4 load16(const void* from) {
+  uint4 out;
+  asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(out.x), "=r"(out.y), "=r"(out.z), "=r"(out.w)
+               : "l"(from));
+  return out;
+}
+
 /// The same for weights, which no kernel writes and a product reads once: they do not displace what others share in L1.
 __device__ __forceinline__ uint4 stream16(const void* from, bool wanted) {
   uint4 out;

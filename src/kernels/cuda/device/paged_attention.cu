@@ -47,9 +47,10 @@ __device__ __forceinline__ PagedKeys<T> keys_of(const PagedAttention& args, cons
 }
 
 /// A warp per 16 query rows of one head. `skip_single`: sequences with one query row are another kernel's.
-template <class T, int DP, bool kCausal>
+template <class T, class Plan>
 __global__ void __launch_bounds__(32 * kMostWarps, 2)
     paged_tiles(const PagedAttention args, int block_shift, bool skip_single) {
+  constexpr int DP = Plan::kWidth;
   after_predecessors();
   const Place at = place_of(blockIdx.x, args.heads);
   const int begin = __ldg(args.offsets + at.sequence), queries = __ldg(args.offsets + at.sequence + 1) - begin;
@@ -64,9 +65,9 @@ __global__ void __launch_bounds__(32 * kMostWarps, 2)
   load_query<T, DP>(query, static_cast<const T*>(args.q) + row * args.q_stride + column, args.q_stride, rows,
                     args.head_dim);
   PagedKeys<T> keys = keys_of<T>(args, at, block_shift);
-  const int keys_end = kCausal ? position + rows : context;
+  const int keys_end = Plan::kCausal ? position + rows : context;
   Weighted<DP> all;
-  attend_tile<T, DP, kCausal, false>(all, query, keys, keys_end, position, rows, args.head_dim, rule_of(args, at.head));
+  attend_tile<T, Plan, false>(all, query, keys, keys_end, position, rows, args.head_dim, rule_of(args, at.head));
   store_rows<T, DP>(all, static_cast<T*>(args.out) + row * args.out_stride + column, args.out_stride, rows,
                     args.head_dim, keys_end);
 }
@@ -111,10 +112,12 @@ __device__ __forceinline__ void store_column(T* to, const Column& from, int keys
   store_float(to, keys == 0 ? 0.0f : __fmul_rn(from.value, __frcp_rn(from.sum)));
 }
 
-/// Sequences with one query row: a block per head and, when `spread` is not null, per group of atoms.
-template <class T, int DP>
+/// Sequences with one query row: a block per head and, when `spread` is not null, per group of atoms. A single row sees
+/// all keys, causal or not.
+template <class T, class Plan>
 __global__ void __launch_bounds__(32 * kMostWarps)
-    paged_single(const PagedAttention args, int block_shift, Partial<DP>* spread, int most_atoms) {
+    paged_single(const PagedAttention args, int block_shift, Partial<Plan::kWidth>* spread, int most_atoms) {
+  constexpr int DP = Plan::kWidth;
   __shared__ Partial<DP> partial[kMostWarps];
   after_predecessors();
   const Place at = place_of(blockIdx.x, args.heads);
@@ -131,9 +134,8 @@ __global__ void __launch_bounds__(32 * kMostWarps)
   const ScoreRule rule = rule_of(args, at.head);
   const auto attend = [&](int atom, Partial<DP>& to) {
     Weighted<DP> next;
-    // A single row sees all keys, causal or not.
-    attend_atom<T, DP, false, DP <= 64>(next, query, keys, atom * kAtomKeys, min(kAtomKeys, context - atom * kAtomKeys),
-                                        position, 1, args.head_dim, rule);
+    attend_atom<T, Plan>(next, query, keys, atom * kAtomKeys, min(kAtomKeys, context - atom * kAtomKeys), position, 1,
+                         args.head_dim, rule);
     keep_row0<DP>(to, next);
   };
   if (spread != nullptr) {
@@ -243,7 +245,7 @@ unsigned groups_of(int count, int per_group) {
   return static_cast<unsigned>(groups);
 }
 
-template <class T, int DP>
+template <class T, int DP, bool kFull>
 void launch_tiles(const PagedAttention& args, cudaStream_t stream) {
   const unsigned pairs = static_cast<unsigned>(args.sequences) * static_cast<unsigned>(args.heads);
   const int shift = shift_of(args.block_tokens), atoms = atoms_of(args);
@@ -252,7 +254,9 @@ void launch_tiles(const PagedAttention& args, cudaStream_t stream) {
     const int warps = atoms < 1 ? 1 : atoms < kMostWarps ? atoms : kMostWarps;
     auto* spread = spreads(args) ? static_cast<Partial<DP>*>(args.scratch) : nullptr;
     const dim3 grid(pairs, spread == nullptr ? 1 : groups_of(atoms, warps));
-    launch(paged_single<T, DP>, grid, 32 * warps, 0, stream, args, shift, spread, atoms);
+    const auto kernel = args.bias.table == nullptr ? paged_single<T, Plan<DP, kFull, false, false, DP <= 64, 4>>
+                                                   : paged_single<T, Plan<DP, kFull, false, true, DP <= 64, 4>>;
+    launch(kernel, grid, 32 * warps, 0, stream, args, shift, spread, atoms);
     if (spread != nullptr) {
       launch(paged_merge<T, DP>, pairs, DP, 0, stream, args, spread, atoms);
     }
@@ -261,9 +265,9 @@ void launch_tiles(const PagedAttention& args, cudaStream_t stream) {
     const int tiles = (args.max_query + kTileRows - 1) / kTileRows, warps = tiles < kMostWarps ? tiles : kMostWarps;
     const dim3 grid(pairs, groups_of(tiles, warps));
     if (args.causal)
-      launch(paged_tiles<T, DP, true>, grid, 32 * warps, 0, stream, args, shift, single);
+      launch(paged_tiles<T, Plan<DP, false, true, true, false, 4>>, grid, 32 * warps, 0, stream, args, shift, single);
     else
-      launch(paged_tiles<T, DP, false>, grid, 32 * warps, 0, stream, args, shift, single);
+      launch(paged_tiles<T, Plan<DP, false, false, true, false, 4>>, grid, 32 * warps, 0, stream, args, shift, single);
   }
 }
 
@@ -286,10 +290,10 @@ void launch_half(const PagedAttention& args, cudaStream_t stream) {
   const bool tiles = args.head_dim % 8 == 0 && args.head_dim <= 128 && aligned16(args.q, args.q_stride) &&
                      aligned16(args.out, args.out_stride) && aligned16(args.keys, 0) && aligned16(args.values, 0);
   if (!tiles) return launch_rows<T>(args, stream);
-  if (args.head_dim <= 64)
-    launch_tiles<T, 64>(args, stream);
-  else
-    launch_tiles<T, 128>(args, stream);
+  if (args.head_dim < 64) return launch_tiles<T, 64, false>(args, stream);
+  if (args.head_dim == 64) return launch_tiles<T, 64, true>(args, stream);
+  if (args.head_dim < 128) return launch_tiles<T, 128, false>(args, stream);
+  launch_tiles<T, 128, true>(args, stream);
 }
 
 }  // namespace

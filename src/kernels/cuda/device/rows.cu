@@ -1,4 +1,5 @@
-// Operations that move or combine rows, bound by memory: embedding, gathering, pooling, the pool of keys and values, ids.
+// Operations that move or combine rows, bound by memory: embedding, gathering, pooling, the pool of keys and values,
+// ids.
 
 #include <cmath>
 
@@ -107,8 +108,8 @@ __device__ float block_reduce(float value, bool largest, float* shared) {
   return value;
 }
 
-__global__ void __launch_bounds__(kThreads) logprobs(float* out, const float* logits, int64_t stride,
-                                                     const int32_t* targets, int vocab) {
+__global__ void __launch_bounds__(kThreads)
+    logprobs(float* out, const float* logits, int64_t stride, const int32_t* targets, int vocab) {
   after_predecessors();
   __shared__ float shared[kThreads / 32];
   const float* row = logits + blockIdx.x * stride;
@@ -119,7 +120,8 @@ __global__ void __launch_bounds__(kThreads) logprobs(float* out, const float* lo
   for (int c = static_cast<int>(threadIdx.x); c < vocab; c += kThreads) total += expf(row[c] - most);
   total = block_reduce(total, false, shared);
   if (threadIdx.x == 0)
-    out[blockIdx.x] = static_cast<float>(static_cast<double>(row[targets[blockIdx.x]]) - most - log(static_cast<double>(total)));
+    out[blockIdx.x] =
+        static_cast<float>(static_cast<double>(row[targets[blockIdx.x]]) - most - log(static_cast<double>(total)));
 }
 
 constexpr int kTile = 32;
@@ -135,7 +137,8 @@ __global__ void __launch_bounds__(kTile * 8) transpose(Matrix2 out, Matrix2 sour
       tile[y][x] = load_element(source.data, (r0 + y) * source.stride + c0 + x, source.type);
   __syncthreads();
   for (int y = static_cast<int>(threadIdx.x) / kTile; y < kTile; y += 8)
-    if (c0 + y < columns && r0 + x < rows) store_element(out.data, (c0 + y) * out.stride + r0 + x, out.type, tile[x][y]);
+    if (c0 + y < columns && r0 + x < rows)
+      store_element(out.data, (c0 + y) * out.stride + r0 + x, out.type, tile[x][y]);
 }
 
 __global__ void convert_elements(Matrix2 out, Matrix2 source, int64_t columns, int64_t count) {
@@ -152,8 +155,7 @@ void embed(const Embed& args, cudaStream_t stream) {
   launch(embed_rows, static_cast<unsigned>(args.rows), kThreads, 0, stream, args);
 }
 
-void gather_rows(const Matrix2& out, const Matrix2& x, const int32_t* rows, int count, int width,
-                 cudaStream_t stream) {
+void gather_rows(const Matrix2& out, const Matrix2& x, const int32_t* rows, int count, int width, cudaStream_t stream) {
   launch(gather, static_cast<unsigned>(count), kThreads, 0, stream, out, x, rows, width);
 }
 
