@@ -33,6 +33,8 @@ Row make_sequence(SequenceRequest&& request, const ModelInfo& info, const Engine
   auto row = std::make_unique<Sequence>();
   row->request = std::move(request);
   row->submitted = now;
+  if (info.vocab == 0)
+    row->request.ids.assign(row->request.hidden.size() / static_cast<size_t>(info.hidden), 0);  // counted, not read
   row->phase = info.has_encoder ? Sequence::Phase::encode : Sequence::Phase::prefill;
   if (!info.has_decoder) return row;
   if (info.has_encoder) {
@@ -341,10 +343,11 @@ size_t EngineLoop::deliver_prompt(const Plan::Chunk& chunk, const StepResult& re
 void EngineLoop::deliver_token(Sequence& row, const StepResult& result, size_t index, Clock::time_point now) {
   // Ops::select_tokens says so of a row in which nothing can be chosen: scores that are all NaN or all forbidden.
   if (std::isnan(result.logprobs[index]))
-    return fail_row(row, Status(StatusCode::internal,
-                                fmt::format("generated token {} cannot be chosen: each score is not a number, or its token "
-                                            "is forbidden; check the weights, or compute in float32",
-                                            row.generated + 1)));
+    return fail_row(row,
+                    Status(StatusCode::internal,
+                           fmt::format("generated token {} cannot be chosen: each score is not a number, or its token "
+                                       "is forbidden; check the weights, or compute in float32",
+                                       row.generated + 1)));
   SequenceEvent event{.kind = SequenceEvent::Kind::token};
   event.token = {result.tokens[index], result.logprobs[index]};
   const size_t stride = static_cast<size_t>(result.inputs->top_tokens);

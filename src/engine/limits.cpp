@@ -99,7 +99,24 @@ void check_type_ids(const SequenceRequest& request, const ModelInfo& info) {
   check_ids("type_ids", request.type_ids, std::max(info.type_vocab, 1));  // without types only 0 means something
 }
 
-void check_wanted(const SequenceRequest& request, const ModelInfo& info) {
+/// Models without embeddings take hidden states in place of ids; returns how many positions there are.
+size_t check_source(const SequenceRequest& request, const ModelInfo& info) {
+  if (info.vocab > 0) {
+    if (!request.hidden.empty())
+      throw fail(StatusCode::invalid, "hidden states are given, but {} takes ids", info.architecture);
+    return request.ids.size();
+  }
+  if (!request.ids.empty())
+    throw fail(StatusCode::invalid, "ids are given, but {} has no embeddings: it takes hidden states",
+               info.architecture);
+  const auto width = static_cast<size_t>(info.hidden);
+  if (request.hidden.size() % width != 0)
+    throw fail(StatusCode::invalid, "hidden has {} values, must be a multiple of the width {}", request.hidden.size(),
+               width);
+  return request.hidden.size() / width;
+}
+
+void check_wanted(const SequenceRequest& request, const ModelInfo& info, size_t length) {
   using Wanted = SequenceRequest::Wanted;
   const bool encoder_only = !info.has_decoder;
   if (request.rows != Wanted::none && (!encoder_only || info.row_width == 0))
@@ -110,7 +127,7 @@ void check_wanted(const SequenceRequest& request, const ModelInfo& info) {
     throw fail(StatusCode::invalid, "neither rows nor pooled is wanted: nothing to compute");
   if (request.rows != Wanted::listed) return;
   require(!request.listed.empty(), "listed.size", request.listed.size(), "at least 1");
-  check_ids("listed", request.listed, static_cast<int>(request.ids.size()));
+  check_ids("listed", request.listed, static_cast<int>(length));
   if (std::adjacent_find(request.listed.begin(), request.listed.end(), std::greater_equal<>{}) != request.listed.end())
     throw fail(StatusCode::invalid, "listed positions must be increasing");
 }
@@ -163,17 +180,17 @@ void check_length(size_t prompt, const GenerationOptions& g, int limit) {
 
 void check_request(const SequenceRequest& request, const ModelInfo& info, const EngineOptions& options) {
   if (!request.sink) throw fail(StatusCode::invalid, "sink is null, must be given: it hears the row's events");
-  if (request.ids.empty()) throw fail(StatusCode::empty, "the text has no tokens");
+  if (request.ids.empty() && request.hidden.empty()) throw fail(StatusCode::empty, "the text has no tokens");
   require(std::abs(static_cast<int64_t>(request.priority)) <= kMaxPriority, "priority", request.priority,
           fmt::format("in [-{}, {}]", kMaxPriority, kMaxPriority));
   const int source = source_limit(info, options);
-  if (info.has_encoder && request.ids.size() > static_cast<size_t>(source))
+  const size_t length = check_source(request, info);
+  if (info.has_encoder && length > static_cast<size_t>(source))
     throw fail(StatusCode::too_long,
-               "text too long: {} tokens, the model reads at most {} (shorten or truncate the text)",
-               request.ids.size(), source);
+               "text too long: {} tokens, the model reads at most {} (shorten or truncate the text)", length, source);
   check_ids("ids", request.ids, info.vocab);
   check_type_ids(request, info);
-  check_wanted(request, info);
+  check_wanted(request, info, length);
   if (!info.has_decoder) return;
   check_generation(request.generation, info);
   if (!info.has_encoder) {

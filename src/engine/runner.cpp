@@ -205,6 +205,7 @@ void Runner::warm_up_encoder(int tokens) {
   while (left > 0 && static_cast<int>(rows.size()) < options_.max_sequences) {
     Sequence row;
     row.request.ids.assign(static_cast<size_t>(std::min(left, longest)), 0);
+    if (info.vocab == 0) row.request.hidden.assign(row.request.ids.size() * static_cast<size_t>(info.hidden), 0.0f);
     row.request.rows =
         info.row_width > 0 && !info.has_decoder ? SequenceRequest::Wanted::all : SequenceRequest::Wanted::none;
     row.request.pooled = info.pooled_width > 0 && !info.has_decoder;

@@ -57,6 +57,7 @@ struct SequenceRequest {
 
   std::vector<int32_t> ids;        ///< source of an encoder(-decoder), prompt of a decoder
   std::vector<int32_t> type_ids;   ///< empty = all 0
+  std::vector<float> hidden;       ///< [n, ModelInfo::hidden] in place of ids, for models without embeddings (vocab 0)
   std::vector<int32_t> decoder_ids;///< encoder-decoder: decoder prompt; empty = the model's start token
   Wanted rows = Wanted::none;      ///< encoders: whose outputs to return
   std::vector<int32_t> listed;     ///< with Wanted::listed: positions, increasing

@@ -137,12 +137,13 @@ void StepBuilder::clear() {
                       &d.cross_lengths, &d.cross_tables, &d.rows, &bans_, &targets_})
     array->clear();
   selection_.clear();
+  hidden_.clear();
 }
 
 size_t StepBuilder::room() const {
   const EncoderArrays& e = encoder_;
   const DecoderArrays& d = decoder_;
-  size_t total = Upload::room(selection_.size() * sizeof(SelectionRow));
+  size_t total = Upload::room(selection_.size() * sizeof(SelectionRow)) + Upload::room(hidden_.size() * sizeof(float));
   for (const Ints* array : {&e.ids, &e.type_ids, &e.positions, &e.offsets, &e.cross_slots, &e.rows, &e.pooled,
                             &d.history_slots, &d.positions, &d.offsets, &d.slots, &d.context_lengths, &d.block_tables,
                             &d.cross_lengths, &d.cross_tables, &d.rows, &bans_, &targets_})
@@ -167,7 +168,7 @@ const StepInputs& StepBuilder::build(const Plan& plan, const KvPool& pool, const
   if (step_.rounded && !plan.decode.empty()) round_decoder(history.spare());
   if (!plan.decode.empty()) gather_tables(plan, pool);
   upload_.begin(arena, room());
-  place_encoder(plan);
+  place_encoder(plan, ops.compute_dtype());
   place_decoder(plan);
   place_selection();
   upload_.send(ops);
@@ -234,6 +235,7 @@ void StepBuilder::gather_source(const Sequence& row, const KvPool& pool) {
   const int begin = static_cast<int>(e.ids.size());
   const int sequence = static_cast<int>(e.offsets.size()) - 1;
   e.ids.insert(e.ids.end(), request.ids.begin(), request.ids.end());
+  hidden_.insert(hidden_.end(), request.hidden.begin(), request.hidden.end());
   e.type_ids.insert(e.type_ids.end(), request.type_ids.begin(), request.type_ids.end());
   e.type_ids.resize(e.ids.size(), 0);
   append_range(e.positions, 0, row.source());
@@ -308,11 +310,22 @@ void StepBuilder::gather_selection(const Plan& plan) {
   }
 }
 
-void StepBuilder::place_encoder(const Plan& plan) {
+/// In the element type that the model computes in.
+Tensor StepBuilder::place_hidden(DType compute_dtype) {
+  const Shape shape{step_.batch.encoder.tokens, info_.hidden};
+  if (compute_dtype == DType::f32) return upload_.place(hidden_, DType::f32, shape);
+  hidden_halves_.resize(hidden_.size());
+  for (size_t i = 0; i < hidden_.size(); ++i)
+    hidden_halves_[i] = compute_dtype == DType::f16 ? to_half(hidden_[i]).bits : to_bfloat16(hidden_[i]).bits;
+  return upload_.place(hidden_halves_, compute_dtype, shape);
+}
+
+void StepBuilder::place_encoder(const Plan& plan, DType compute_dtype) {
   if (plan.encode.empty()) return;
   EncoderLane& lane = step_.batch.encoder;
   const EncoderArrays& e = encoder_;
   lane.ids = upload_.place(e.ids, DType::i32, flat(e.ids));
+  if (info_.vocab == 0) lane.inputs = place_hidden(compute_dtype);
   lane.type_ids = upload_.place(e.type_ids, DType::i32, flat(e.type_ids));
   lane.positions = upload_.place(e.positions, DType::i32, flat(e.positions));
   lane.offsets = upload_.place(e.offsets, DType::i32, flat(e.offsets));

@@ -92,7 +92,8 @@ class StepBuilder {
   void round_encoder();
   void round_decoder(int spare);
   size_t room() const;
-  void place_encoder(const Plan& plan);
+  void place_encoder(const Plan& plan, DType compute_dtype);
+  Tensor place_hidden(DType compute_dtype);
   void place_decoder(const Plan& plan);
   void place_selection();
 
@@ -110,6 +111,8 @@ class StepBuilder {
   EncoderArrays encoder_;
   DecoderArrays decoder_;
   std::vector<SelectionRow> selection_;
+  std::vector<float> hidden_;            // [encoder tokens, hidden] of a model without embeddings
+  std::vector<uint16_t> hidden_halves_;  // the same as float16 or bfloat16
   Ints bans_, targets_;
   Upload upload_;
 };

@@ -241,7 +241,8 @@ class Bert final : public Model {
 
 std::shared_ptr<const Model> load(ModelSource& source) {
   const BertConfig config = read_config(source.config);
-  const Task task = task_of(source, kTasks, Task::feature_extraction);
+  const Task task =
+      source.options.encoder_only ? Task::feature_extraction : task_of(source, kTasks, Task::feature_extraction);
   check_head(source, task);
   if (source.encoder_only && task != Task::feature_extraction) {
     throw fail(StatusCode::invalid,
@@ -270,6 +271,7 @@ std::shared_ptr<const Model> load(ModelSource& source) {
   }
   source.weights.set_prefixes({"bert.", ""});
   ignore_leftovers(source.weights, task);
+  if (source.encoder_only) source.weights.ignore({"embeddings.*", "classifier.*", "qa_outputs.*", "cls.*"});
   Loader loader(source);
   BertWeights weights = load_weights(loader, config, task, labels, source.encoder_only);
   loader.report(info);

@@ -106,7 +106,7 @@ LoadedModel load(const fs::path& directory, Ops& ops, const LoadOptions& options
                      .ops = ops,
                      .options = options,
                      .stored_dtype = main_dtype(*store),
-                     .encoder_only = store->encoder_only()};
+                     .encoder_only = options.encoder_only || store->encoder_only()};
   LoadedModel loaded{.model = architecture.load(source), .report = {}};
   const Status complete = weights.finish();
   if (!complete.ok() && !options.dry_run) throw Error(complete);

@@ -36,7 +36,7 @@ Result<Task> parse_task(std::string_view text);
 struct ModelInfo {
   std::string architecture;   ///< class name of the checkpoint: "BertForTokenClassification"
   Task task = Task::feature_extraction;
-  int vocab = 0;              ///< ids are in [0, vocab); 0: takes hidden states only (a converted BERT)
+  int vocab = 0;              ///< ids are in [0, vocab); 0: takes hidden states only (LoadOptions::encoder_only)
   int hidden = 0;
   int max_positions = 0;      ///< longest text by the position table; 0 = no such bound (T5)
   int type_vocab = 0;         ///< token types; 0 = none
@@ -74,6 +74,7 @@ struct LoadOptions {
   /// A FasterTransformer folder whose tensors go before the directory's own. Without it such a folder is read where the
   /// directory holds no other weights.
   std::optional<std::filesystem::path> converted;
+  bool encoder_only = false;       ///< leave embeddings and head out: hidden states in, hidden states out (BERT)
   bool dry_run = false;            ///< check config and tensors, pack nothing; what is missing or misshapen is in the report only
 };
 
@@ -85,7 +86,7 @@ struct ModelSource {
   Ops& ops;
   LoadOptions options;
   DType stored_dtype = DType::f32;  ///< that most bytes of the checkpoint have
-  bool encoder_only = false;        ///< WeightStore::encoder_only
+  bool encoder_only = false;        ///< asked for, or all that the checkpoint holds
 };
 
 struct LoadedModel {

@@ -2,6 +2,7 @@
 // alone.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -148,6 +149,67 @@ TEST_P(RealModel, AndOnTheGpu) {
     const auto invariant = [dtype] { return make_cuda_ops({.dtype = dtype, .invariant = true}).value(); };
     check_case(kCases / GetParam(), invariant, options, {.rows = 0.0f, .as_transformers = false});
   }
+}
+
+TEST(HiddenStates, GoThroughTheEngineAsIdsDo) {
+  // A FasterTransformer folder without embeddings: what the embedding layer of the same model gives goes in. With no
+  // layer to compute them here, the states are any numbers, and the judge is the model itself, run on each row alone.
+  const fs::path folder = kCases / "ft-bert-beside" / "1-gpu";
+  std::unique_ptr<Ops> ops = make_cpu_ops().value();
+  const std::shared_ptr<const Model> model = load_model(folder, *ops).value().model;
+  ASSERT_EQ(model->info().vocab, 0);
+  const int width = model->info().hidden;
+  std::vector<std::vector<float>> states;
+  for (const int length : {1, 7, 3, 20}) {
+    std::vector<float>& values = states.emplace_back(static_cast<size_t>(length * width));
+    for (size_t i = 0; i < values.size(); ++i) values[i] = std::sin(static_cast<float>(i + states.size()) * 0.7f);
+  }
+  const auto row_of = [&](size_t i) {
+    SequenceRequest row;
+    row.hidden = states[i];
+    row.rows = SequenceRequest::Wanted::all;
+    row.index = static_cast<int32_t>(i);
+    return row;
+  };
+  std::vector<std::vector<float>> expected;
+  for (const std::vector<float>& values : states) {
+    std::vector<float> input = values;
+    const int length = static_cast<int>(values.size()) / width;
+    std::vector<int32_t> offsets{0, length}, rows(static_cast<size_t>(length));
+    for (int i = 0; i < length; ++i) rows[static_cast<size_t>(i)] = i;
+    Batch batch;
+    batch.encoder = {.tokens = length, .sequences = 1, .max_length = length};
+    batch.encoder.offsets = Tensor(offsets.data(), DType::i32, {2});
+    batch.encoder.rows = Tensor(rows.data(), DType::i32, {length});
+    batch.encoder.inputs = Tensor(input.data(), DType::f32, {length, width});
+    KvView none;
+    Arena arena;
+    const Tensor out = model->forward(*ops, batch, none, arena).rows;
+    expected.emplace_back(out.as<float>(), out.as<float>() + out.elements());
+  }
+  const auto engine = Engine::start(model, std::move(ops), {}).value();
+  const auto sink = std::make_shared<Collector>();
+  std::vector<SequenceRequest> rows;
+  for (size_t i = 0; i < states.size(); ++i) {
+    rows.push_back(row_of(i));
+    rows.back().sink = sink;
+  }
+  ASSERT_TRUE(engine->submit(std::move(rows)).ok());
+  ASSERT_TRUE(sink->wait(static_cast<int>(states.size())));
+  for (size_t i = 0; i < states.size(); ++i) EXPECT_EQ(sink->row(static_cast<int>(i)).rows.values, expected[i]) << i;
+
+  const auto refused = [&](SequenceRequest row) {
+    row.sink = sink;
+    std::vector<SequenceRequest> one;
+    one.push_back(std::move(row));
+    return engine->submit(std::move(one)).message();
+  };
+  SequenceRequest ids = row_of(0), broken = row_of(0);
+  ids.hidden.clear();
+  ids.ids = {1, 2};
+  broken.hidden.pop_back();
+  EXPECT_NE(refused(std::move(ids)).find("takes hidden states"), std::string::npos);
+  EXPECT_NE(refused(std::move(broken)).find("multiple of the width"), std::string::npos);
 }
 
 INSTANTIATE_TEST_SUITE_P(Golden, RealModel,
