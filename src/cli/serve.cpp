@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "cli/command_line.h"
+#include "cli/triton_flags.h"
 #include "frontends/app.h"
 #include "frontends/transport/http1/http_server.h"
 
@@ -21,11 +22,13 @@ namespace {
 
 struct ServeFlags {
   ModelFlags model;
+  TritonFlags triton;
   std::vector<std::string> paths;
   std::vector<std::string> served_names;
   std::string host = "127.0.0.1";
   int port = 8000;
   int metrics_port = 0;
+  bool host_given = false, metrics_port_given = false, max_body_given = false;
   int http_threads = 2;
   size_t max_body = 2 << 20;
   int header_timeout = 10, body_timeout = 10, keep_alive = 75;
@@ -103,17 +106,36 @@ HttpServerOptions server_options(const ServeFlags& flags) {
   return out;
 }
 
-// Loads one after another, in the order named; the first failure ends the start.
+LoaderOptions loader_options(const ServeFlags& flags) {
+  LoaderOptions out;
+  out.backend = flags.model.options();
+  out.backend.engine = flags.engine;
+  out.backend.auto_truncate = flags.auto_truncate;
+  ParseLimits limits = app_options(flags).limits;
+  out.dialect = [limits](std::string_view body, const ModelInfo& model) {
+    Parsed parsed = task_api::parse(body, model.task, "", limits);
+    return TextWork{std::move(parsed.work), std::move(parsed.format)};
+  };
+  out.gpus = out.backend.device.is_cpu() ? 0 : out.backend.device.index + 1;
+  return out;
+}
+
+// A carried-over start command expects tritonserver's addresses: every interface, metrics on port 8002.
+void take_over_defaults(ServeFlags& flags) {
+  constexpr int kMetricsPort = 8002;
+  if (!flags.host_given) flags.host = "0.0.0.0";
+  if (!flags.metrics_port_given && flags.triton.allow_metrics) flags.metrics_port = kMetricsPort;
+}
+
+// Plain directories, one after another, in the order named; the first failure ends the start.
 Status load_models(Core& core, const ServeFlags& flags, const std::vector<NamedPath>& paths) {
   for (const NamedPath& named : paths) {
     const std::string id = id_of(named);
-    BackendOptions options = flags.model.options();
-    options.id = id;
-    options.engine = flags.engine;
-    options.auto_truncate = flags.auto_truncate;
+    LoaderOptions options = loader_options(flags);
+    options.backend.id = id;
     ProgressBar bar(fmt::format("Loading {}", id), !flags.model.quiet && !flags.model.no_progress);
-    options.progress = bar.callback();
-    Result<std::shared_ptr<Backend>> backend = load_backend(named.path, options);
+    options.backend.progress = bar.callback();
+    Result<std::shared_ptr<Backend>> backend = load_text_model(named.path, options);
     bar.finish();
     if (!backend.ok()) {
       core.repository().set_failed(id, backend.status().message());
@@ -130,10 +152,17 @@ void print_banner(const Core& core, const RepositorySnapshot& snapshot, const Ht
   (void)core;
   fmt::print(stderr, "inazuma {} {}\n{:<24} {:<22} {:<10} {:>9} {:>7}\n", kVersion, kCommit, "Model", "Task", "Dtype", "Memory", "Load s");
   for (const ServedModel& model : snapshot.models) {
+    if (model.current() == nullptr || !model.current()->backend) continue;  // failed, and the start went on
     const BackendInfo& info = model.current()->backend->info();
+    if (!info.text) {
+      fmt::print(stderr, "{:<24} {:<22} {:<10} {:>9} {:>7.2f}\n", info.id, "tensors", "", "", info.load_seconds);
+      continue;
+    }
     fmt::print(stderr, "{:<24} {:<22} {:<10} {:>6.1f} MB {:>7.2f}\n", info.id, name(info.model.task), name(info.model.stored_dtype), static_cast<double>(info.model.weight_bytes) / 1e6, info.load_seconds);
   }
-  fmt::print(stderr, "Device {}\nListening on http://{}:{} (page: /, API: /docs)\nReady in {:.1f} s\n", snapshot.models.front().current()->backend->info().device, flags.host, server.port(), seconds);
+  const auto text = std::find_if(snapshot.models.begin(), snapshot.models.end(), [](const ServedModel& model) { return model.current() != nullptr && model.current()->backend && model.current()->backend->info().text; });
+  if (text != snapshot.models.end()) fmt::print(stderr, "Device {}\n", text->current()->backend->info().device);
+  fmt::print(stderr, "Listening on http://{}:{} (page: /, API: /docs)\nReady in {:.1f} s\n", flags.host, server.port(), seconds);
 }
 
 // Waits for SIGTERM or SIGINT; SIGHUP reopens the log file. A second signal ends the process at once.
@@ -195,29 +224,45 @@ void end(Core& core, HttpServer& server, HttpServer& metrics_server) {
   server.stop();
   metrics_server.stop();
   core.repository().clear();
+  core.set_control(nullptr);
 }
 
-int serve(const ServeFlags& flags) {
+int serve(ServeFlags flags) {
   const Clock::time_point begin = Clock::now();
-  const log::Options log_options{.level = flags.model.quiet ? log::Level::error : level_of(flags.log_level), .json = flags.log_format == "json", .file = flags.log_file};
+  log::Level level = flags.model.quiet ? log::Level::error : level_of(flags.log_level);
+  if (flags.triton.log_verbose > 0) level = log::Level::debug;
+  else if (!flags.triton.log_warning) level = log::Level::error;
+  else if (!flags.triton.log_info && level == log::Level::info) level = log::Level::warn;
+  const log::Options log_options{.level = level, .json = flags.log_format == "json", .file = flags.log_file};
   if (!log::configure(log_options)) return complain(Status(StatusCode::invalid, fmt::format("--log-file {} cannot be opened", quoted(flags.log_file))), kUsage);
-  if (flags.paths.empty()) return complain(Status(StatusCode::invalid, "name at least one model directory: inazuma serve DIR..."), kUsage);
+  if (flags.paths.empty() && flags.triton.repositories.empty()) return complain(Status(StatusCode::invalid, "name at least one model directory or repository: inazuma serve DIR..."), kUsage);
+  flags.triton.warn();
+  if (!flags.triton.repositories.empty()) take_over_defaults(flags);
   std::vector<NamedPath> paths;
   std::vector<std::string> ids;
   for (size_t i = 0; i < flags.paths.size(); ++i) {
-    paths.push_back(parse_named_path(flags.paths[i]));
+    const NamedPath named = parse_named_path(flags.paths[i]);
+    if (named.id.empty() && is_repository(named.path)) {
+      flags.triton.repositories.push_back(named.path);
+      continue;
+    }
+    paths.push_back(named);
     if (i < flags.served_names.size()) paths.back().id = flags.served_names[i];
     ids.push_back(id_of(paths.back()));
   }
 
+  constexpr size_t kLargestBody = size_t{1} << 30;  // tensors are larger than texts
+  if (!flags.triton.repositories.empty() && !flags.max_body_given) flags.max_body = kLargestBody;
+  const ManagerOptions manager_options = flags.triton.manager_options(loader_options(flags));
   Core core({.stall_timeout = std::chrono::seconds(flags.stall_timeout),
-             .default_deadline = flags.default_timeout_ms > 0 ? Clock::duration(std::chrono::milliseconds(flags.default_timeout_ms)) : Clock::duration::max()});
+             .default_deadline = flags.default_timeout_ms > 0 ? Clock::duration(std::chrono::milliseconds(flags.default_timeout_ms)) : Clock::duration::max(),
+             .strict_readiness = flags.triton.strict_readiness});
   if (const Status announced = core.repository().announce(ids); !announced.ok()) return complain(announced, kUsage);
   App app(core, app_options(flags));
   const Signals signals(log_options);
   HttpServer server(server_options(flags), [&](const auto& exchange) { app.handle(exchange); }, core.metrics(),
                     [&](const HttpRequest& request) { return cors_headers(app.guard(), request); });
-  if (const Status started = server.start(); !started.ok()) return complain(started, started.code() == StatusCode::invalid ? kUsage : kPort);
+  if (const Status started = flags.triton.allow_http ? server.start() : Status(); !started.ok()) return complain(started, started.code() == StatusCode::invalid ? kUsage : kPort);
   HttpServerOptions metrics_options = server_options(flags);
   metrics_options.port = static_cast<uint16_t>(flags.metrics_port);
   metrics_options.threads = 1;
@@ -226,7 +271,14 @@ int serve(const ServeFlags& flags) {
     if (const Status started = metrics_server.start(); !started.ok()) return complain(started, kPort);
   if (!is_loopback(flags.host) && app.guard().api_keys.empty()) log::warn("anyone who reaches this port can use the server: set --api-key", {{"host", flags.host}});
 
-  if (const Status loaded = load_models(core, flags, paths); !loaded.ok()) {
+  Status loaded = load_models(core, flags, paths);
+  if (loaded.ok() && !flags.triton.repositories.empty()) {
+    const auto manager = std::make_shared<ModelManager>(core, manager_options);
+    core.set_control(manager);
+    loaded = manager->start();
+    if (!flags.triton.exit_on_error) loaded = Status();
+  }
+  if (!loaded.ok()) {
     end(core, server, metrics_server);
     return complain(loaded, exit_code(loaded));
   }
@@ -288,15 +340,22 @@ Run add_serve(CLI::App& app) {
   command->add_option("--model-id", flags->paths, "The same, as other servers call it");
   command->footer("Each flag has an environment form (INAZUMA_PORT for --port); --help-all shows them with ranges.");
   command->add_option("--served-model-name", flags->served_names, "Name of the directory at the same place (repeatable)")->envname("INAZUMA_SERVED_MODEL_NAME");
-  command->add_option("--host,--hostname", flags->host, "Address to listen on")->envname("INAZUMA_HOST")->capture_default_str();
+  const auto host = command->add_option("--host,--hostname,--http-address", flags->host, "Address to listen on")->envname("INAZUMA_HOST")->capture_default_str();
   command->add_option("-p,--port,--http-port", flags->port, "Port to listen on; 0 = any free one")->envname("INAZUMA_PORT")->check(CLI::Range(0, 65535))->capture_default_str();
-  command->add_option("--metrics-port,--prometheus-port", flags->metrics_port, "A second port with /metrics and health only; 0 = none")->envname("INAZUMA_METRICS_PORT")->check(CLI::Range(0, 65535))->capture_default_str();
-  command->add_option("--http-threads", flags->http_threads, "Threads for connections and tokenization")->envname("INAZUMA_HTTP_THREADS")->check(CLI::Range(1, 256))->capture_default_str();
+  const auto metrics_port = command->add_option("--metrics-port,--prometheus-port", flags->metrics_port, "A second port with /metrics and health only; 0 = none")->envname("INAZUMA_METRICS_PORT")->check(CLI::Range(0, 65535))->capture_default_str();
+  command->add_option("--http-threads,--http-thread-count", flags->http_threads, "Threads for connections and tokenization")->envname("INAZUMA_HTTP_THREADS")->check(CLI::Range(1, 256))->capture_default_str();
   flags->model.add_to(*command);
+  flags->triton.add_to(*command);
   add_limits(*command, *flags);
   add_security(*command, *flags);
   add_operation(*command, *flags);
-  return [flags] { return serve(*flags); };
+  const CLI::Option* max_body = command->get_option("--max-body-size");
+  return [flags, host, metrics_port, max_body] {
+    flags->host_given = host->count() > 0;
+    flags->metrics_port_given = metrics_port->count() > 0;
+    flags->max_body_given = max_body->count() > 0;
+    return serve(*flags);
+  };
 }
 
 }  // namespace inazuma::cli

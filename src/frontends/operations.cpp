@@ -64,6 +64,13 @@ HttpResponse App::info(const RouteMatch& match) const {
   const BackendInfo& info = backend->info();
   const bool generates = info.model.has_decoder;
   JsonWriter json;
+  if (!info.text) {
+    // Takes tensors only: /v2/models/NAME says more.
+    json.begin_object().key("model_id").text(info.id).key("version").text(kVersion).key("sha").text(kCommit).key("models").begin_array();
+    for (const ServedModel& served : core_.repository().snapshot()->models) write_served(json, served);
+    json.end_array().end_object();
+    return {.status = 200, .content_type = "application/json", .body = std::move(json).take(), .headers = {}};
+  }
   json.begin_object().key("model_id").text(info.id).key("model_sha").null().key("model_dtype").text(name(info.model.stored_dtype)).key("served_model_name").text(info.id);
   json.key("model_type");
   write_model_type(json, info.model);

@@ -16,7 +16,7 @@ int items(const Work& work) {
       [](const auto& typed) {
         using T = std::decay_t<decltype(typed)>;
         if constexpr (std::is_same_v<T, SentenceSimilarity>) return static_cast<int>(typed.sentences.size()) + 1;
-        else if constexpr (std::is_same_v<T, TensorInference>) return 0;  // the model counts batch sizes itself
+        else if constexpr (std::is_same_v<T, TensorInference>) return 0;  // the model says how large the batch was
         else if constexpr (std::is_same_v<T, Decode>) return static_cast<int>(typed.ids.size());
         else return static_cast<int>(typed.inputs.size());
       },
@@ -119,9 +119,11 @@ void Core::submit(Request request, Receiver receiver) {
   metrics_.inflight(1);
   const int count = items(request.work);
   const std::string id = (*found)->info().id;
-  Receiver counted{receiver.post, [this, receiver, count, id](Event event) {
+  const auto model = (*found)->tensor_model();
+  const int64_t version = model ? model->version : 1;
+  Receiver counted{receiver.post, [this, receiver, count, id, version](Event event) {
                      if (const auto* response = std::get_if<Response>(&event)) {
-                       if (count > 0) metrics_.count_request(id, response->status, response->usage, count);
+                       metrics_.count_request(id, version, response->status, response->usage, count > 0 ? count : response->usage.batch);
                        metrics_.inflight(-1);
                        --inflight_;
                      }
@@ -145,7 +147,7 @@ bool Core::ready() const {
   if (options_.strict_readiness)
     for (const ServedModel& model : snapshot->models)
       for (const ServedVersion& version : model.versions)
-        if (version.state != ModelState::ready && version.state != ModelState::unloaded) return false;
+        if (version.state == ModelState::loading || version.state == ModelState::failed) return false;
   return live();
 }
 

@@ -7,7 +7,10 @@
 #include <prometheus/text_serializer.h>
 #include <unistd.h>
 
+#include <grpc_service.pb.h>
+
 #include <fstream>
+#include <map>
 #include <mutex>
 
 #include "base/version.h"
@@ -19,8 +22,6 @@ namespace {
 using prometheus::BuildCounter;
 using prometheus::BuildGauge;
 using prometheus::BuildHistogram;
-
-constexpr const char* kVersionLabel = "1";  // plain directories have one version
 
 std::string_view failure_reason(StatusCode code) {
   switch (code) {
@@ -73,6 +74,12 @@ struct Metrics::Families {
   Counters infer_us = counter("nv_inference_compute_infer_duration_us", "Cumulative compute inference duration in microseconds");
   Counters output_us = counter("nv_inference_compute_output_duration_us", "Cumulative compute output duration in microseconds (making the answer)");
 
+  Counters cache_hits = counter("nv_cache_num_hits_per_model", "Number of cache hits per model");
+  Counters cache_misses = counter("nv_cache_num_misses_per_model", "Number of cache misses per model");
+  Counters cache_hit_us = counter("nv_cache_hit_duration_per_model", "Total cache hit duration per model, in microseconds");
+  Counters cache_miss_us = counter("nv_cache_miss_duration_per_model", "Total cache miss duration per model, in microseconds");
+  Gauges load_duration = gauge("nv_model_load_duration_secs", "Model load time in seconds");
+
   Gauges state = gauge("inazuma_model_state", "1 for the state a model is in");
   Gauges load_seconds = gauge("inazuma_model_load_seconds", "Seconds the last load of a model took");
   Gauges memory = gauge("inazuma_model_memory_bytes", "Bytes of a model's weights on its device");
@@ -93,7 +100,14 @@ struct Metrics::Families {
   prometheus::Gauge& inflight = gauge("inazuma_inflight_requests", "Inference requests accepted and not answered yet").Add({});
   prometheus::Gauge& resident = gauge("process_resident_memory_bytes", "Resident memory size in bytes").Add({});
 
-  std::mutex executions_mutex;
+  /// Adds what a count kept elsewhere grew by since it was last read. A reload begins again at 0.
+  void follow(prometheus::Counter& counter, double now) {
+    double& last = followed[&counter];
+    counter.Increment(now >= last ? now - last : now);
+    last = now;
+  }
+  std::mutex follow_mutex;  // two scrapes must not both add the difference
+  std::map<prometheus::Counter*, double> followed;
 };
 
 Metrics::Metrics(std::vector<double> buckets) : families_(std::make_unique<Families>(std::move(buckets))) {}
@@ -103,11 +117,11 @@ std::vector<double> Metrics::default_buckets() {
   return {0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 60};
 }
 
-void Metrics::count_request(const std::string& model, const Status& status, const Usage& usage, int items) {
+void Metrics::count_request(const std::string& model, int64_t version, const Status& status, const Usage& usage, int items) {
   Families& f = *families_;
-  const prometheus::Labels labels{{"model", model}, {"version", kVersionLabel}};
+  const prometheus::Labels labels{{"model", model}, {"version", std::to_string(version)}};
   if (!status.ok()) {
-    f.failure.Add({{"model", model}, {"version", kVersionLabel}, {"reason", std::string(failure_reason(status.code()))}}).Increment();
+    f.failure.Add({{"model", model}, {"version", std::to_string(version)}, {"reason", std::string(failure_reason(status.code()))}}).Increment();
     if (status.code() == StatusCode::cancelled) f.cancelled.Add({{"model", model}}).Increment();
     else if (status.code() == StatusCode::deadline_exceeded) f.deadline.Add({{"model", model}}).Increment();
     else f.rejected.Add({{"model", model}, {"reason", std::string(name(status.code()))}}).Increment();
@@ -138,24 +152,41 @@ void Metrics::inflight(int delta) { families_->inflight.Increment(delta); }
 
 std::string Metrics::text(const RepositorySnapshot& snapshot) {
   Families& f = *families_;
+  const auto write_version = [](Families& all, const std::string& id, const ServedVersion& version) {
+    const std::string number = std::to_string(version.number);
+    const prometheus::Labels labels{{"model", id}, {"version", number}};
+    for (prometheus::Family<prometheus::Counter>* family : {&all.success, &all.count, &all.request_us, &all.queue_us, &all.input_us, &all.infer_us, &all.output_us}) family->Add(labels);
+    for (const char* reason : {"REJECTED", "CANCELED", "BACKEND", "OTHER"}) all.failure.Add({{"model", id}, {"version", number}, {"reason", reason}});
+    const EngineStats stats = version.backend->stats();
+    all.pending.Add(labels).Set(stats.waiting);
+    all.load_duration.Add(labels).Set(version.backend->info().load_seconds);
+    inference::ModelStatistics statistics;
+    version.backend->write_statistics(statistics);
+    const std::lock_guard lock(all.follow_mutex);
+    all.follow(all.executions.Add(labels), version.backend->info().text ? static_cast<double>(stats.steps_total) : static_cast<double>(statistics.execution_count()));
+    const auto& cache = statistics.inference_stats();
+    if (cache.cache_hit().count() + cache.cache_miss().count() == 0) return;
+    constexpr double kMicro = 1e-3;
+    all.follow(all.cache_hits.Add(labels), static_cast<double>(cache.cache_hit().count()));
+    all.follow(all.cache_misses.Add(labels), static_cast<double>(cache.cache_miss().count()));
+    all.follow(all.cache_hit_us.Add(labels), static_cast<double>(cache.cache_hit().ns()) * kMicro);
+    all.follow(all.cache_miss_us.Add(labels), static_cast<double>(cache.cache_miss().ns()) * kMicro);
+  };
   for (const ServedModel& model : snapshot.models) {
     const ServedVersion* version = model.current();
     for (ModelState state : {ModelState::loading, ModelState::ready, ModelState::failed})
       f.state.Add({{"model", model.id}, {"state", std::string(name(state))}}).Set(version != nullptr && name(version->state) == name(state) ? 1 : 0);
+    for (const ServedVersion& one : model.versions)
+      if (one.backend) write_version(f, model.id, one);
     if (version == nullptr || !version->backend || !version->backend->info().text) continue;
-    const prometheus::Labels labels{{"model", model.id}, {"version", kVersionLabel}};
     const BackendInfo& info = version->backend->info();
     const EngineStats stats = version->backend->stats();
     f.load_seconds.Add({{"model", model.id}}).Set(info.load_seconds);
     f.memory.Add({{"model", model.id}, {"device", info.on_gpu ? "gpu" : "cpu"}}).Set(static_cast<double>(info.model.weight_bytes));
-    f.pending.Add(labels).Set(stats.waiting);
     f.running.Add({{"model", model.id}}).Set(stats.running);
     f.waiting.Add({{"model", model.id}}).Set(stats.waiting);
     f.kv_used.Add({{"model", model.id}}).Set(stats.kv_blocks_total == 0 ? 0 : static_cast<double>(stats.kv_blocks_used) / stats.kv_blocks_total);
     f.batch_rows.Add({{"model", model.id}}).Set(stats.steps_total == 0 ? 0 : static_cast<double>(stats.rows_total) / static_cast<double>(stats.steps_total));
-    const std::lock_guard lock(f.executions_mutex);  // two scrapes must not both add the difference
-    prometheus::Counter& executions = f.executions.Add(labels);
-    executions.Increment(static_cast<double>(stats.steps_total) - executions.Value());
   }
   f.resident.Set(resident_bytes());
   return prometheus::TextSerializer().Serialize(f.registry.Collect());

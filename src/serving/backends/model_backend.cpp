@@ -1,0 +1,316 @@
+#include "serving/backends/model_backend.h"
+
+#include <model_config.pb.h>
+
+#include <condition_variable>
+#include <thread>
+
+#include "base/log.h"
+#include "serving/batching/scheduler.h"
+#include "serving/batching/statistics.h"
+#include "serving/tasks/task.h"
+#include "serving/tensors/classify.h"
+
+namespace inazuma {
+
+namespace {
+
+using Phases = ModelStatisticsBook::Phases;
+
+// Answers of a model that must leave in the order in which requests came (preserve_ordering).
+class InOrder {
+ public:
+  uint64_t enter() {
+    const std::lock_guard lock(mutex_);
+    return entered_++;
+  }
+  void leave(uint64_t ticket, std::function<void()> deliver) {
+    std::unique_lock lock(mutex_);
+    ready_[ticket] = std::move(deliver);
+    if (std::exchange(delivering_, true)) return;  // who delivers now takes this one along
+    while (!ready_.empty() && ready_.begin()->first == next_) {
+      const std::function<void()> next = std::move(ready_.begin()->second);
+      ready_.erase(ready_.begin());
+      ++next_;
+      lock.unlock();  // the answer may bring the next request
+      next();
+      lock.lock();
+    }
+    delivering_ = false;
+  }
+
+ private:
+  std::mutex mutex_;
+  uint64_t entered_ = 0, next_ = 0;
+  bool delivering_ = false;
+  std::map<uint64_t, std::function<void()>> ready_;
+};
+
+// What requests on their way need of a version. They hold this and not the back end: the last of them may end on an
+// instance's thread, and no thread can join itself.
+struct Shared {
+  std::shared_ptr<const TensorModel> model;
+  std::shared_ptr<ResponseCache> cache;  // null: not for this model
+  BackendInfo info;
+  ModelStatisticsBook statistics;
+  std::unique_ptr<InOrder> in_order;  // null: answers leave as they come
+  std::atomic<int> inflight = 0;
+};
+
+// One run of the program over a batch, counted when its last job ended.
+struct Execution {
+  Execution(std::shared_ptr<Shared> owner, int batch_rows) : shared(std::move(owner)), rows(batch_rows) {}
+  ~Execution() { shared->statistics.execution(rows, phases); }
+  std::shared_ptr<Shared> shared;
+  int rows;
+  Phases phases;  // of the job that ended last
+  std::mutex mutex;
+};
+
+Phases phases_of(const TensorJob& job, Clock::time_point end) {
+  Phases out;
+  const Clock::time_point input_end =
+      job.compute_input_end == Clock::time_point{} ? job.compute_start : job.compute_input_end;
+  const Clock::time_point output_start =
+      job.compute_output_start == Clock::time_point{} ? end : job.compute_output_start;
+  out.input = input_end - job.compute_start;
+  out.infer = output_start - input_end;
+  out.output = end - output_start;
+  return out;
+}
+
+// Keeps what was asked for, ranked where classes were asked for.
+void select_outputs(const TensorModel& model, const std::vector<RequestedOutput>& wanted, TensorResult& result) {
+  if (wanted.empty()) return;
+  std::vector<NamedTensor> kept;
+  for (NamedTensor& tensor : result.outputs) {
+    const auto request = std::find_if(wanted.begin(), wanted.end(),
+                                      [&](const RequestedOutput& output) { return output.name == tensor.name; });
+    if (request == wanted.end()) continue;
+    if (request->classification == 0) {
+      kept.push_back(std::move(tensor));
+      continue;
+    }
+    const TensorSpec* spec = model.output(tensor.name);
+    kept.push_back(classify(tensor, request->classification, model.max_batch_size > 0,
+                            spec == nullptr ? std::vector<std::string>() : spec->labels)
+                       .value());
+  }
+  result.outputs = std::move(kept);
+}
+
+// Hears one request's job and answers its client.
+class Answering : public TensorJob::Listener {
+ public:
+  Answering(std::shared_ptr<Shared> shared, Receiver receiver, const Request& request, const TensorInference& inference,
+            Usage usage)
+      : shared_(std::move(shared)),
+        receiver_(std::move(receiver)),
+        outputs_(inference.outputs),
+        arrival_(request.arrival),
+        usage_(std::move(usage)),
+        submitter_(std::this_thread::get_id()) {
+    if (shared_->in_order) ticket_ = shared_->in_order->enter();
+  }
+
+  std::string cache_key;  // "" = not to be kept
+  Clock::duration lookup{};
+  /// The request left the submitting thread's hands: what it hears now is posted.
+  void submitted() { submitting_ = false; }
+
+  void on_answer(TensorJob& job, TensorResult result) override {
+    shared_->statistics.answer(answers_++, Clock::now() - job.compute_start, false);
+    name(result);
+    const Status status = capture([&] { select_outputs(*shared_->model, outputs_, result); });
+    if (!status.ok())
+      log::warn("an answer could not be given", {{"model", shared_->model->name}, {"reason", status.message()}});
+    else
+      deliver(TensorEvent{std::move(result)});
+  }
+
+  void on_end(TensorJob& job, Status status, TensorResult result) override {
+    const Clock::time_point end = Clock::now();
+    name(result);
+    if (status.ok() && !cache_key.empty()) {
+      const Clock::time_point begin = Clock::now();
+      shared_->cache->insert(cache_key, result);
+      shared_->statistics.cache_miss(lookup + (Clock::now() - begin));
+    }
+    if (status.ok()) status = capture([&] { select_outputs(*shared_->model, outputs_, result); });
+    const bool ran = job.compute_start != Clock::time_point{};
+    const Phases phases = ran ? phases_of(job, end) : Phases{};
+    if (const auto execution = std::static_pointer_cast<Execution>(job.execution)) {
+      const std::lock_guard lock(execution->mutex);
+      execution->phases = phases;
+    }
+    if (shared_->model->decoupled && ran) shared_->statistics.answer(answers_++, end - job.compute_start, result.empty);
+
+    Response response;
+    response.usage = std::move(usage_);
+    response.usage.queue = ran ? job.compute_start - job.queued : end - job.queued;
+    response.usage.tokenization = phases.input;
+    response.usage.inference = phases.infer;
+    response.usage.total = end - arrival_;
+    response.usage.batch = job.batch;
+    if (status.ok())
+      shared_->statistics.success(end - job.arrival, response.usage.queue, phases, job.batch);
+    else
+      shared_->statistics.failure(end - job.arrival);
+    response.status = std::move(status);
+    response.outcome = std::move(result);
+    finish(std::move(response));
+  }
+
+  void hit(TensorResult result, Clock::duration took) {
+    Response response;
+    response.usage = std::move(usage_);
+    response.status = capture([&] { select_outputs(*shared_->model, outputs_, result); });
+    response.usage.total = Clock::now() - arrival_;
+    shared_->statistics.cache_hit(response.usage.total, took);
+    response.outcome = std::move(result);
+    finish(std::move(response));
+  }
+
+ private:
+  void name(TensorResult& result) {
+    result.model_name = shared_->model->name;
+    result.model_version = std::to_string(shared_->model->version);
+  }
+  void finish(Response response) {
+    --shared_->inflight;
+    deliver(std::move(response));
+  }
+  void deliver(Event event) {
+    if (!shared_->in_order) return send(std::move(event));
+    if (std::holds_alternative<TensorEvent>(event)) return send(std::move(event));
+    auto kept = std::make_shared<Event>(std::move(event));
+    shared_->in_order->leave(ticket_, [receiver = receiver_, kept] {
+      receiver.post([receiver, kept] { receiver.on_event(std::move(*kept)); });
+    });
+  }
+  void send(Event event) {
+    if (std::this_thread::get_id() == submitter_ && submitting_) return receiver_.on_event(std::move(event));
+    receiver_.post([receiver = receiver_, kept = std::make_shared<Event>(std::move(event))] {
+      receiver.on_event(std::move(*kept));
+    });
+  }
+
+  std::shared_ptr<Shared> shared_;
+  Receiver receiver_;
+  std::vector<RequestedOutput> outputs_;
+  Clock::time_point arrival_;
+  Usage usage_;
+  uint64_t ticket_ = 0;
+  uint64_t answers_ = 0;
+  std::thread::id submitter_;
+  bool submitting_ = true;  // read and written by the submitting thread only
+};
+
+class ModelBackend : public Backend {
+ public:
+  ModelBackend(std::shared_ptr<const TensorModel> model, std::shared_ptr<TensorProgram> program,
+               std::shared_ptr<ResponseCache> cache, BackendInfo info)
+      : shared_(std::make_shared<Shared>()), program_(std::move(program)), text_(program_->text()) {
+    shared_->model = std::move(model);
+    const inference::ModelConfig& config = *shared_->model->config;
+    if (config.response_cache().enable()) shared_->cache = std::move(cache);
+    if (config.dynamic_batching().preserve_ordering() || config.sequence_batching().oldest().preserve_ordering())
+      shared_->in_order = std::make_unique<InOrder>();
+    shared_->info = text_ ? text_->info() : std::move(info);
+    shared_->info.text = text_ != nullptr;
+    shared_->info.id = shared_->model->name;
+    const RunBatch run = [shared = shared_, program = program_.get()](TensorJobs jobs) {
+      run_batch(shared, *program, std::move(jobs));
+    };
+    scheduler_ = config.has_sequence_batching() ? make_sequence_scheduler(*shared_->model, run)
+                                                : make_batch_scheduler(*shared_->model, run, program_->quick());
+  }
+
+  const BackendInfo& info() const override { return shared_->info; }
+  std::shared_ptr<const TensorModel> tensor_model() const override { return shared_->model; }
+  void write_statistics(inference::ModelStatistics& out) const override { shared_->statistics.write(out); }
+
+  EngineStats stats() const override {
+    EngineStats out = text_ ? text_->stats() : EngineStats{};
+    const Scheduler::Counts counts = scheduler_->counts();
+    out.waiting += counts.waiting;
+    if (!text_) out.running = counts.running, out.heartbeat = Clock::now();
+    return out;
+  }
+
+  bool drain(Clock::time_point until) override {
+    while (shared_->inflight.load() > 0 && Clock::now() < until)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    if (shared_->inflight.load() > 0) return false;  // what waits here may still have to reach the text model
+    return !text_ || text_->drain(until);
+  }
+
+  void submit(Request request, Receiver receiver) override {
+    Usage usage;
+    usage.model = shared_->model->name;
+    usage.version = shared_->model->version;
+    usage.device = shared_->info.on_gpu ? "gpu" : "cpu";
+    const auto refuse = [&](Status status) {
+      usage.total = Clock::now() - request.arrival;
+      receiver.on_event(Response{std::move(status), {}, usage});
+    };
+    if (!std::holds_alternative<TensorInference>(request.work)) {
+      if (text_) return text_->submit(std::move(request), std::move(receiver));
+      return refuse(Status(StatusCode::wrong_task, fmt::format("model {} takes tensors (KServe v2), not {}",
+                                                               quoted(shared_->model->name), work_name(request.work))));
+    }
+    auto& inference = std::get<TensorInference>(request.work);
+    const Result<int> batch = check_inference(*shared_->model, inference);
+    if (!batch.ok()) return refuse(batch.status());
+    if (request.deadline <= Clock::now())
+      return refuse(Status(StatusCode::deadline_exceeded, "the deadline passed before the request was read"));
+
+    ++shared_->inflight;
+    const auto answering =
+        std::make_shared<Answering>(shared_, std::move(receiver), request, inference, std::move(usage));
+    if (shared_->cache) {
+      const Clock::time_point begin = Clock::now();
+      std::string key = ResponseCache::key(*shared_->model, inference);
+      std::optional<TensorResult> known = shared_->cache->find(key);
+      answering->lookup = Clock::now() - begin;
+      if (known) return answering->hit(std::move(*known), answering->lookup);
+      answering->cache_key = std::move(key);
+    }
+    auto job = std::make_unique<TensorJob>(std::move(inference), answering);
+    job->batch = *batch;
+    job->cancel = request.cancelled;
+    job->arrival = job->queued = Clock::now();
+    job->deadline = request.deadline;
+    job->engine_priority = request.priority;
+    scheduler_->submit(std::move(job));
+    answering->submitted();
+  }
+
+ private:
+  static void run_batch(const std::shared_ptr<Shared>& shared, TensorProgram& program, TensorJobs jobs) {
+    const Clock::time_point now = Clock::now();
+    int rows = 0;
+    for (const auto& job : jobs) rows += job->batch;
+    const auto execution = std::make_shared<Execution>(shared, rows);
+    for (const auto& job : jobs) job->compute_start = now, job->execution = execution;
+    const Status status = capture([&] { program.execute(jobs); });
+    for (const auto& job : jobs)
+      if (job)
+        job->fail(status.ok() ? Status(StatusCode::internal, "the back end left the request unanswered") : status);
+  }
+
+  std::shared_ptr<Shared> shared_;
+  std::shared_ptr<TensorProgram> program_;
+  std::shared_ptr<Backend> text_;
+  std::unique_ptr<Scheduler> scheduler_;  // first to go: its threads use the rest
+};
+
+}  // namespace
+
+std::shared_ptr<Backend> make_model_backend(std::shared_ptr<const TensorModel> model,
+                                            std::shared_ptr<TensorProgram> program,
+                                            std::shared_ptr<ResponseCache> cache, BackendInfo info) {
+  return std::make_shared<ModelBackend>(std::move(model), std::move(program), std::move(cache), std::move(info));
+}
+
+}  // namespace inazuma

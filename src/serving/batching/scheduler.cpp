@@ -1,0 +1,233 @@
+#include "serving/batching/scheduler.h"
+
+#include <model_config.pb.h>
+
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "serving/batching/dynamic_batcher.h"
+
+namespace inazuma {
+
+namespace {
+
+Clock::duration micros(uint64_t count) {
+  // Beyond a year nobody waits, and the clock's 64 bits would overflow.
+  constexpr uint64_t kMost = 366ULL * 24 * 3600 * 1'000'000;
+  return std::chrono::microseconds(std::min(count, kMost));
+}
+
+QueuePolicy policy_of(const inference::ModelQueuePolicy& policy) {
+  return {.delay = policy.timeout_action() == inference::ModelQueuePolicy::DELAY,
+          .timeout = micros(policy.default_timeout_microseconds()),
+          .allow_override = policy.allow_timeout_override(),
+          .max_size = policy.max_queue_size()};
+}
+
+BatcherOptions batcher_options(const inference::ModelConfig& config) {
+  BatcherOptions out;
+  out.max_batch = std::max(1, config.max_batch_size());
+  out.batching = config.has_dynamic_batching();
+  if (!out.batching) return out;
+  const auto& dynamic = config.dynamic_batching();
+  out.preferred.assign(dynamic.preferred_batch_size().begin(), dynamic.preferred_batch_size().end());
+  out.max_delay = micros(dynamic.max_queue_delay_microseconds());
+  out.levels = dynamic.priority_levels();
+  out.default_level = dynamic.default_priority_level();
+  out.policy = policy_of(dynamic.default_queue_policy());
+  for (const auto& [level, policy] : dynamic.priority_queue_policy()) out.level_policy[level] = policy_of(policy);
+  return out;
+}
+
+bool has_timeouts(const BatcherOptions& options) {
+  const auto some = [](const QueuePolicy& policy) { return policy.timeout.count() > 0 || policy.allow_override; };
+  return some(options.policy) || std::any_of(options.level_policy.begin(), options.level_policy.end(),
+                                             [&](const auto& entry) { return some(entry.second); });
+}
+
+// Shapes of the inputs that must be alike in a batch; and which inputs there are, where some are optional.
+class Matcher {
+ public:
+  explicit Matcher(const TensorModel& model) {
+    for (const TensorSpec& input : model.inputs) {
+      if (input.optional) optional_ = true;
+      if (!input.ragged && std::find(input.dims.begin(), input.dims.end(), -1) != input.dims.end())
+        alike_.push_back(input.name);
+    }
+  }
+  std::string operator()(const TensorInference& inference) const {
+    std::string out;
+    if (alike_.empty() && !optional_) return out;
+    for (const NamedTensor& tensor : inference.inputs) {
+      const bool shaped = std::find(alike_.begin(), alike_.end(), tensor.name) != alike_.end();
+      if (optional_ || shaped) out += tensor.name;
+      if (shaped)
+        for (size_t i = 1; i < tensor.shape.size(); ++i) out += ',' + std::to_string(tensor.shape[i]);
+      out += ';';
+    }
+    return out;
+  }
+
+ private:
+  std::vector<std::string> alike_;
+  bool optional_ = false;
+};
+
+uint64_t handle_of(std::unique_ptr<TensorJob> job) {
+  return reinterpret_cast<uintptr_t>(job.release());
+}
+std::unique_ptr<TensorJob> job_of(uint64_t handle) {
+  return std::unique_ptr<TensorJob>(reinterpret_cast<TensorJob*>(handle));
+}
+
+void refuse(std::vector<DynamicBatcher::Refused> refused) {
+  for (DynamicBatcher::Refused& one : refused) job_of(one.handle)->fail(std::move(one.status));
+}
+
+class BatchScheduler : public Scheduler {
+ public:
+  BatchScheduler(const TensorModel& model, RunBatch run, bool quick)
+      : batcher_(batcher_options(*model.config)),
+        matcher_(model),
+        run_(std::move(run)),
+        quick_(quick),
+        free_(instance_count(model)) {
+    const int instances = free_;
+    for (int i = 0; i < instances; ++i) threads_.emplace_back([this] { work(); });
+    if (has_timeouts(batcher_options(*model.config))) threads_.emplace_back([this] { watch(); });
+  }
+
+  ~BatchScheduler() override {
+    std::vector<uint64_t> left;
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+      left = batcher_.clear();
+    }
+    arrival_.notify_all();
+    watch_.notify_all();
+    for (const uint64_t handle : left)
+      job_of(handle)->fail(Status(StatusCode::unavailable, "the model was unloaded before the request ran"));
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+  void submit(std::unique_ptr<TensorJob> job) override {
+    const Clock::time_point now = job->queued = Clock::now();
+    DynamicBatcher::Item item{.handle = 0,
+                              .rows = job->batch,
+                              .priority = job->inference.priority,
+                              .timeout = micros(job->inference.timeout_us),
+                              .match = matcher_(job->inference),
+                              .cancel = job->cancel};
+    std::unique_lock lock(mutex_);
+    if (stopping_) {
+      lock.unlock();
+      return job->fail(Status(StatusCode::unavailable, "the model is being unloaded"));
+    }
+    item.handle = reinterpret_cast<uintptr_t>(job.get());
+    if (Status full = batcher_.push(std::move(item), now); !full.ok()) {
+      lock.unlock();
+      return job->fail(std::move(full));
+    }
+    handle_of(std::move(job));  // the batcher's now
+    if (quick_ && free_ > 0) return run_here(lock);
+    lock.unlock();
+    arrival_.notify_one();
+    watch_.notify_one();
+  }
+
+  Counts counts() const override {
+    const std::lock_guard lock(mutex_);
+    return {static_cast<int>(batcher_.size()), running_};
+  }
+
+ private:
+  // One batch on the connection's own thread; what arrived meanwhile goes to the instances' threads.
+  void run_here(std::unique_lock<std::mutex>& lock) {
+    DynamicBatcher::Decision decision = batcher_.take(Clock::now());
+    const bool more = batcher_.size() > 0;
+    execute(lock, decision);
+    const bool left = batcher_.size() > 0;
+    lock.unlock();
+    if (more || left) arrival_.notify_one();
+  }
+
+  // Called and left with the lock held.
+  void execute(std::unique_lock<std::mutex>& lock, DynamicBatcher::Decision& decision) {
+    if (decision.batch.empty() && decision.refused.empty()) return;
+    --free_;
+    running_ += static_cast<int>(decision.batch.size());
+    lock.unlock();
+    refuse(std::move(decision.refused));
+    TensorJobs jobs;
+    jobs.reserve(decision.batch.size());
+    for (const uint64_t handle : decision.batch) jobs.push_back(job_of(handle));
+    if (!jobs.empty()) run_(std::move(jobs));
+    lock.lock();
+    ++free_;
+    running_ -= static_cast<int>(decision.batch.size());
+  }
+
+  void work() {
+    std::unique_lock lock(mutex_);
+    while (!stopping_) {
+      if (free_ <= 0 || batcher_.size() == 0) {
+        arrival_.wait(lock);
+        continue;
+      }
+      DynamicBatcher::Decision decision = batcher_.take(Clock::now());
+      if (!decision.batch.empty() || !decision.refused.empty()) {
+        execute(lock, decision);
+      } else if (decision.look_again) {
+        arrival_.wait_until(lock, *decision.look_again);
+      } else {
+        arrival_.wait(lock);
+      }
+    }
+  }
+
+  // Expiry while every instance is busy.
+  void watch() {
+    std::unique_lock lock(mutex_);
+    while (!stopping_) {
+      DynamicBatcher::Decision decision = batcher_.expire(Clock::now());
+      if (!decision.refused.empty()) {
+        lock.unlock();
+        refuse(std::move(decision.refused));
+        lock.lock();
+      } else if (decision.look_again) {
+        watch_.wait_until(lock, *decision.look_again);
+      } else {
+        watch_.wait(lock);
+      }
+    }
+  }
+
+  mutable std::mutex mutex_;
+  std::condition_variable arrival_, watch_;
+  DynamicBatcher batcher_;
+  Matcher matcher_;
+  RunBatch run_;
+  bool quick_;
+  int free_;
+  int running_ = 0;
+  bool stopping_ = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace
+
+int instance_count(const TensorModel& model) {
+  int count = 0;
+  for (const auto& group : model.config->instance_group())
+    count += std::max(1, group.count()) *
+             (group.kind() == inference::ModelInstanceGroup::KIND_GPU ? std::max(1, group.gpus_size()) : 1);
+  return std::max(1, count);
+}
+
+std::unique_ptr<Scheduler> make_batch_scheduler(const TensorModel& model, RunBatch run, bool quick) {
+  return std::make_unique<BatchScheduler>(model, std::move(run), quick);
+}
+
+}  // namespace inazuma

@@ -1,0 +1,80 @@
+#pragma once
+// A model repository at work: start-up, load and unload on demand, polling; new versions beside the old ones.
+
+#include <condition_variable>
+#include <functional>
+#include <thread>
+
+#include "serving/repository/layout.h"
+#include "serving/repository/model_loader.h"
+
+namespace inazuma {
+
+enum class ControlMode { none, poll, explicit_ };
+
+struct ManagerOptions {
+  std::vector<std::filesystem::path> repositories;
+  ControlMode mode = ControlMode::none;
+  std::chrono::seconds poll_interval{15};
+  std::vector<std::string> load_models;  ///< explicit mode, at the start; "*" alone = all
+  int load_retries = 0;
+  LoaderOptions loader;
+};
+
+/// Fills a Core's Repository and answers its ModelControl calls. Models that leave are let go by a thread of their own
+/// once the last request has ended.
+class ModelManager : public ModelControl {
+ public:
+  ModelManager(Core& core, ManagerOptions options);
+  ~ModelManager() override;  ///< waits for models on their way out
+
+  /// Announces and loads what the mode asks for. Every model is tried; the status is that of the first that failed.
+  Status start();
+
+  Status load(const std::string& model, const LoadOverrides& overrides) override;
+  Status unload(const std::string& model, bool dependents) override;
+  std::vector<IndexEntry> index(bool ready_only) override;
+  /// One round of polling: what changed is loaded, what is gone unloaded. For the poll thread, and for tests.
+  void poll();
+
+ private:
+  struct Known {
+    std::mutex busy;  // one load or unload of this model at a time
+    // Guarded by `busy`:
+    std::string fingerprint;      // of the directory when it was loaded; "" = loaded with overrides, or not at all
+    bool asked_for = false;       // by name, not only as part of an ensemble
+    std::filesystem::path files;  // temporary directory of file overrides, "" = none
+    std::shared_ptr<const inference::ModelConfig> config;  // guarded by mutex_; null unless loaded
+  };
+  struct Leaving {
+    std::string model;
+    int64_t version = 0;
+    std::shared_ptr<Backend> backend;
+    bool unloading = false;  // the snapshot shows UNLOADING until it is gone
+  };
+
+  std::shared_ptr<Known> known(const std::string& model);
+  Status load_model(const std::string& model, const LoadOverrides& overrides, bool asked_for,
+                    std::vector<std::string> above);
+  Status load_locked(const std::string& model, Known& state, const std::filesystem::path& directory,
+                     const inference::ModelConfig& config, std::string fresh_fingerprint);
+  Status fail_load(const std::string& model, int64_t version, const Status& reason);
+  std::filesystem::path write_overrides(const std::string& model, const LoadOverrides& overrides) const;
+  void unload_model(const std::string& model);
+  std::vector<std::string> ensembles_using(const std::string& model);
+  std::vector<std::string> parts_of(const inference::ModelConfig& config) const;
+  void retire(std::vector<Leaving> leaving);
+  void let_go();
+
+  Core& core_;
+  ManagerOptions options_;
+  std::mutex mutex_;  // guards known_ and the configs in it; taken after any `busy`
+  std::map<std::string, std::shared_ptr<Known>> known_;
+  std::mutex leaving_mutex_;
+  std::condition_variable leaving_changed_;
+  std::vector<Leaving> leaving_;
+  bool stopping_ = false;
+  std::thread leaver_, poller_;
+};
+
+}  // namespace inazuma
