@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "models/config.h"
+#include "serving/engine_backend.h"
 #include "serving/tasks/generation.h"
 #include "serving/tasks/rows.h"
 #include "serving/tasks/task.h"
@@ -44,6 +45,7 @@ class EngineBackend : public Backend {
 
   const BackendInfo& info() const override { return loaded_->info; }
   EngineStats stats() const override { return engine_->stats(); }
+  Engine& engine() { return *engine_; }
   bool drain(Clock::time_point until) override { return engine_->drain(until); }
 
   void submit(Request request, Receiver receiver) override {
@@ -145,11 +147,6 @@ class EngineBackend : public Backend {
   std::unique_ptr<Engine> engine_;
 };
 
-Result<std::unique_ptr<Ops>> make_ops(const BackendOptions& options) {
-  if (options.device.is_cpu()) return make_cpu_ops({.threads = options.threads, .isa = ""});
-  return make_cuda_ops({.index = options.device.index, .dtype = options.dtype});
-}
-
 std::string served_name(const std::filesystem::path& directory, const BackendOptions& options) {
   if (!options.id.empty()) return options.id;
   const std::filesystem::path absolute = std::filesystem::absolute(directory).lexically_normal();
@@ -182,11 +179,11 @@ void drop_foreign_ids(GenerationOptions& options, const ModelInfo& model, std::v
   std::erase_if(options.bad_words, [&](const std::vector<int32_t>& word) { return word.empty() || std::any_of(word.begin(), word.end(), foreign); });
 }
 
-std::shared_ptr<Backend> load(const std::filesystem::path& directory, const BackendOptions& options, const std::string& id) {
+std::shared_ptr<EngineBackend> load(const std::filesystem::path& directory, const BackendOptions& options, const std::string& id, const std::optional<std::filesystem::path>& converted) {
   const Clock::time_point begin = Clock::now();
   if (!std::filesystem::is_directory(directory)) throw fail(StatusCode::not_found, "no such directory");
   auto loaded = std::make_shared<Loaded>();
-  loaded->config = model_config(directory);
+  loaded->config = model_config(directory, converted);
   loaded->auto_truncate = options.auto_truncate;
   loaded->generation = GenerationConfig::read(directory, loaded->config).value();
   loaded->tokenizer = load_tokenizer(directory, options.tokenizer).value();
@@ -194,7 +191,7 @@ std::shared_ptr<Backend> load(const std::filesystem::path& directory, const Back
   std::unique_ptr<Ops> ops = std::move(make_ops(options)).value();
   BackendInfo& info = loaded->info;
   info.device = ops->description();
-  const LoadedModel model = load_model(directory, *ops, {.task = options.task, .pooling = options.pooling}, options.progress).value();
+  const LoadedModel model = load_model(directory, *ops, {.task = options.task, .pooling = options.pooling, .converted = converted}, options.progress).value();
   for (const std::string& unused : model.report.unused) log::debug("unused tensor", {{"model", id}, {"tensor", unused}});
 
   int sentence_length = 0;
@@ -217,11 +214,25 @@ std::shared_ptr<Backend> load(const std::filesystem::path& directory, const Back
 
 }  // namespace
 
-Result<std::shared_ptr<Backend>> load_backend(const std::filesystem::path& directory, const BackendOptions& options) {
+Result<std::unique_ptr<Ops>> make_ops(const BackendOptions& options) {
+  if (options.device.is_cpu()) return make_cpu_ops({.threads = options.threads, .isa = ""});
+  return make_cuda_ops({.index = options.device.index, .dtype = options.dtype});
+}
+
+Result<EngineBackendAccess> load_engine_backend(const std::filesystem::path& directory, const BackendOptions& options, const std::optional<std::filesystem::path>& converted) {
   const std::string id = served_name(directory, options);
-  Result<std::shared_ptr<Backend>> backend = capture([&] { return load(directory, options, id); });
-  if (!backend.ok()) return backend.status().in(fmt::format("cannot load model {}", quoted(id)));
-  return backend;
+  Result<EngineBackendAccess> loaded = capture([&]() -> EngineBackendAccess {
+    const std::shared_ptr<EngineBackend> backend = load(directory, options, id, converted);
+    return {backend, &backend->engine()};
+  });
+  if (!loaded.ok()) return loaded.status().in(fmt::format("cannot load model {}", quoted(id)));
+  return loaded;
+}
+
+Result<std::shared_ptr<Backend>> load_backend(const std::filesystem::path& directory, const BackendOptions& options) {
+  Result<EngineBackendAccess> loaded = load_engine_backend(directory, options, std::nullopt);
+  if (!loaded.ok()) return loaded.status();
+  return loaded->backend;
 }
 
 }  // namespace inazuma

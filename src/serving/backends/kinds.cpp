@@ -2,14 +2,14 @@
 
 #include <model_config.pb.h>
 
-#include "serving/backends/program.h"
+#include "serving/fastertransformer/program.h"
 
 namespace inazuma {
 
 namespace {
 
 const std::vector<BackendKind>& kinds() {
-  static const std::vector<BackendKind> kKinds{identity_backend(), text_backend(), ensemble_backend()};
+  static const std::vector<BackendKind> kKinds{identity_backend(), text_backend(), fastertransformer_backend(), ensemble_backend()};
   return kKinds;
 }
 

@@ -97,6 +97,10 @@ Json t5_config(const Checkpoint& checkpoint) {
 
 }  // namespace
 
+ConvertedFamily converted_family(const std::filesystem::path& folder) {
+  return read_checkpoint(folder).sizes.family;
+}
+
 Json converted_config(const std::filesystem::path& folder) {
   const Checkpoint checkpoint = read_checkpoint(folder);
   if (checkpoint.sizes.family == ConvertedFamily::bert) return bert_config(checkpoint);

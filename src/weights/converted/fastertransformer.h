@@ -60,6 +60,9 @@ void split_part(const ConvertedTensor& tensor, size_t which, int rank, int ranks
 /// the smallest N of several. Nothing when it has none.
 std::optional<std::filesystem::path> find_converted(const std::filesystem::path& directory);
 
+/// Of the checkpoint in a folder. Throws Error as converted_config.
+ConvertedFamily converted_family(const std::filesystem::path& folder);
+
 /// What config.ini says, as the config.json of the model it was made from. Numbers that FasterTransformer fixes
 /// (epsilon, form of gelu) are the checkpoint's own where the file tells them, and those the architecture was trained
 /// with where not. Throws Error: not_found, malformed, invalid (key, value, range), unsupported (a variant that is not
