@@ -7,11 +7,13 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <fstream>
+#include <map>
 #include <thread>
 
 #include "base/log.h"
 #include "base/version.h"
 #include "cli/command_line.h"
+#include "cli/transport_flags.h"
 #include "cli/triton_flags.h"
 #include "frontends/app.h"
 #include "frontends/transport/http1/http_server.h"
@@ -23,6 +25,7 @@ namespace {
 struct ServeFlags {
   ModelFlags model;
   TritonFlags triton;
+  TransportFlags transport;
   std::vector<std::string> paths;
   std::vector<std::string> served_names;
   std::string host = "127.0.0.1";
@@ -79,6 +82,26 @@ std::string id_of(const NamedPath& named) {
   return (path.has_filename() ? path : path.parent_path()).filename().string();
 }
 
+log::Options log_options_of(const ServeFlags& flags) {
+  log::Level level = flags.model.quiet ? log::Level::error : level_of(flags.log_level);
+  if (flags.triton.log_verbose > 0) level = log::Level::debug;
+  else if (!flags.triton.log_warning) level = log::Level::error;
+  else if (!flags.triton.log_info && level == log::Level::info) level = log::Level::warn;
+  return {.level = level, .json = flags.log_format == "json", .file = flags.log_file};
+}
+
+std::map<std::string, Restriction> restrictions(const std::vector<std::string>& given, const char* flag, const char* prefix) {
+  std::map<std::string, Restriction> out;
+  const std::vector<RestrictedGroups> rules = TritonFlags::parse_restricted(given, flag);
+  for (const RestrictedGroups& rule : rules) {
+    std::string header = prefix + rule.header;
+    for (char& c : header)
+      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);  // names of received headers are in lower case
+    for (const std::string& group : rule.groups) out[group] = {header, rule.value};
+  }
+  return out;
+}
+
 AppOptions app_options(const ServeFlags& flags) {
   AppOptions out;
   out.guard = flags.guard;
@@ -90,6 +113,14 @@ AppOptions app_options(const ServeFlags& flags) {
   out.metrics_on_http = !flags.no_http_metrics;
   out.metrics_auth = flags.metrics_auth;
   out.auto_truncate = flags.auto_truncate;
+  out.guard.restricted_http = restrictions(flags.triton.http_restricted, "--http-restricted-api", "");
+  out.guard.restricted_grpc = restrictions(flags.triton.grpc_restricted, "--grpc-restricted-protocol", "triton-grpc-protocol-");
+  out.kserve.server_name = flags.triton.id;
+  out.kserve.max_json = flags.triton.http_max_input_size;
+  out.kserve.client_shared_memory = flags.triton.allow_client_shm;
+  if (!flags.triton.http_header_forward_pattern.empty()) out.kserve.http_forward = {flags.triton.http_header_forward_pattern};
+  if (!flags.triton.grpc_header_forward_pattern.empty()) out.kserve.grpc_forward = {flags.triton.grpc_header_forward_pattern};
+  out.kserve.log = log_options_of(flags);
   return out;
 }
 
@@ -103,6 +134,7 @@ HttpServerOptions server_options(const ServeFlags& flags) {
   out.body_timeout = std::chrono::seconds(flags.body_timeout);
   out.keep_alive_timeout = std::chrono::seconds(flags.keep_alive);
   out.access_log = !flags.no_access_log;
+  out.tls = flags.transport.http_tls;
   return out;
 }
 
@@ -120,12 +152,57 @@ LoaderOptions loader_options(const ServeFlags& flags) {
   return out;
 }
 
-// A carried-over start command expects tritonserver's addresses: every interface, metrics on port 8002.
+// A carried-over start command expects tritonserver's addresses: every interface, gRPC on port 8001, metrics on port 8002.
 void take_over_defaults(ServeFlags& flags) {
-  constexpr int kMetricsPort = 8002;
+  constexpr int kGrpcPort = 8001, kMetricsPort = 8002;
   if (!flags.host_given) flags.host = "0.0.0.0";
   if (!flags.metrics_port_given && flags.triton.allow_metrics) flags.metrics_port = kMetricsPort;
+  if (!flags.transport.grpc_port_given()) flags.transport.grpc_port = kGrpcPort;
 }
+
+// What the process listens on; absent ports are null.
+struct Servers {
+  std::unique_ptr<HttpServer> http, metrics;
+  std::unique_ptr<GrpcServer> grpc;
+
+  Servers(App& app, const ServeFlags& flags) {
+    HttpServerOptions options = server_options(flags);
+    options.body_limit = [&app, usual = options.max_body](std::string_view path) { return app.body_limit(path, usual); };
+    options.unreadable = [&app](const HttpRequest& request, const Status& status) { return app.unreadable(request, status); };
+    if (flags.triton.allow_http)
+      http = std::make_unique<HttpServer>(options, [&app](const auto& exchange) { app.handle(exchange); }, app.core().metrics(),
+                                          [&app](const HttpRequest& request) { return cors_headers(app.guard(), request); });
+    if (flags.transport.grpc())
+      grpc = std::make_unique<GrpcServer>(flags.transport.grpc_options(flags.host, !flags.no_access_log), app.grpc_methods(), app.core().metrics(),
+                                          [&app](const GrpcMethod& method, const Headers& metadata) { return app.admit(method, metadata); });
+    if (flags.metrics_port <= 0) return;
+    HttpServerOptions metrics_options = server_options(flags);
+    metrics_options.port = static_cast<uint16_t>(flags.metrics_port);
+    metrics_options.port_flag = "--metrics-port";
+    metrics_options.tls = {};  // inside the cluster, as scrapers and probes expect
+    metrics_options.threads = 1;
+    metrics = std::make_unique<HttpServer>(metrics_options, [&app](const auto& exchange) { app.handle_metrics(exchange); }, app.core().metrics());
+  }
+  Status start() {
+    Status status = http ? http->start() : Status();
+    if (status.ok() && grpc) status = grpc->start();
+    if (status.ok() && metrics) status = metrics->start();
+    return status;
+  }
+  void stop_accepting() {
+    if (http) http->stop_accepting();
+    if (grpc) grpc->stop_accepting();
+  }
+  bool wait_idle(Clock::time_point until) {
+    const bool answered = !http || http->wait_idle(until);
+    return (!grpc || grpc->wait_idle(until)) && answered;
+  }
+  void stop() {
+    if (http) http->stop();
+    if (grpc) grpc->stop();
+    if (metrics) metrics->stop();
+  }
+};
 
 // Plain directories, one after another, in the order named; the first failure ends the start.
 Status load_models(Core& core, const ServeFlags& flags, const std::vector<NamedPath>& paths) {
@@ -147,7 +224,7 @@ Status load_models(Core& core, const ServeFlags& flags, const std::vector<NamedP
   return Status();
 }
 
-void print_banner(const Core& core, const RepositorySnapshot& snapshot, const HttpServer& server, const ServeFlags& flags, double seconds) {
+void print_banner(const Core& core, const RepositorySnapshot& snapshot, const Servers& servers, const ServeFlags& flags, double seconds) {
   if (flags.model.quiet) return;
   (void)core;
   fmt::print(stderr, "inazuma {} {}\n{:<24} {:<22} {:<10} {:>9} {:>7}\n", kVersion, kCommit, "Model", "Task", "Dtype", "Memory", "Load s");
@@ -162,7 +239,10 @@ void print_banner(const Core& core, const RepositorySnapshot& snapshot, const Ht
   }
   const auto text = std::find_if(snapshot.models.begin(), snapshot.models.end(), [](const ServedModel& model) { return model.current() != nullptr && model.current()->backend && model.current()->backend->info().text; });
   if (text != snapshot.models.end()) fmt::print(stderr, "Device {}\n", text->current()->backend->info().device);
-  fmt::print(stderr, "Listening on http://{}:{} (page: /, API: /docs)\nReady in {:.1f} s\n", flags.host, server.port(), seconds);
+  const char* scheme = flags.transport.http_tls.certificate.empty() ? "http" : "https";
+  if (servers.http) fmt::print(stderr, "Listening on {}://{}:{} (page: /, API: /docs)\n", scheme, flags.host, servers.http->port());
+  if (servers.grpc) fmt::print(stderr, "gRPC on {}:{}\n", flags.transport.grpc_host.empty() ? flags.host : flags.transport.grpc_host, servers.grpc->port());
+  fmt::print(stderr, "Ready in {:.1f} s\n", seconds);
 }
 
 // Waits for SIGTERM or SIGINT; SIGHUP reopens the log file. A second signal ends the process at once.
@@ -206,35 +286,31 @@ class Signals {
 };
 
 // Readiness false at once; balancers get `delay` to notice; then no new connections, and accepted work is finished.
-int drain(Core& core, HttpServer& server, const ServeFlags& flags) {
+int drain(Core& core, Servers& servers, const ServeFlags& flags) {
   const Clock::time_point until = Clock::now() + std::chrono::seconds(flags.exit_timeout);
   const double delay = flags.drain_delay >= 0 ? flags.drain_delay : (isatty(STDIN_FILENO) == 1 || is_loopback(flags.host) ? 0.0 : 5.0);
   log::info("draining", {{"inflight", core.inflight()}, {"delay_s", delay}});
   core.start_draining();
   std::this_thread::sleep_for(std::chrono::duration<double>(delay));
-  server.stop_accepting();
-  const bool answered = server.wait_idle(until);
+  servers.stop_accepting();
+  const bool answered = servers.wait_idle(until);
   const bool done = core.drain(until) && answered;
   if (!done) log::error("work was left when the exit timeout ended", {{"inflight", core.inflight()}});
   return done ? kOk : kFailed;
 }
 
 // Connections stop first, then models go: what they still say to their requests must find the connections' memory in place.
-void end(Core& core, HttpServer& server, HttpServer& metrics_server) {
-  server.stop();
-  metrics_server.stop();
+void end(Core& core, Servers& servers) {
+  servers.stop();
   core.repository().clear();
   core.set_control(nullptr);
 }
 
 int serve(ServeFlags flags) {
   const Clock::time_point begin = Clock::now();
-  log::Level level = flags.model.quiet ? log::Level::error : level_of(flags.log_level);
-  if (flags.triton.log_verbose > 0) level = log::Level::debug;
-  else if (!flags.triton.log_warning) level = log::Level::error;
-  else if (!flags.triton.log_info && level == log::Level::info) level = log::Level::warn;
-  const log::Options log_options{.level = level, .json = flags.log_format == "json", .file = flags.log_file};
+  const log::Options log_options = log_options_of(flags);
   if (!log::configure(log_options)) return complain(Status(StatusCode::invalid, fmt::format("--log-file {} cannot be opened", quoted(flags.log_file))), kUsage);
+  if (const Status transport = flags.transport.check(); !transport.ok()) return complain(transport, kUsage);
   if (flags.paths.empty() && flags.triton.repositories.empty()) return complain(Status(StatusCode::invalid, "name at least one model directory or repository: inazuma serve DIR..."), kUsage);
   flags.triton.warn();
   if (!flags.triton.repositories.empty()) take_over_defaults(flags);
@@ -260,15 +336,8 @@ int serve(ServeFlags flags) {
   if (const Status announced = core.repository().announce(ids); !announced.ok()) return complain(announced, kUsage);
   App app(core, app_options(flags));
   const Signals signals(log_options);
-  HttpServer server(server_options(flags), [&](const auto& exchange) { app.handle(exchange); }, core.metrics(),
-                    [&](const HttpRequest& request) { return cors_headers(app.guard(), request); });
-  if (const Status started = flags.triton.allow_http ? server.start() : Status(); !started.ok()) return complain(started, started.code() == StatusCode::invalid ? kUsage : kPort);
-  HttpServerOptions metrics_options = server_options(flags);
-  metrics_options.port = static_cast<uint16_t>(flags.metrics_port);
-  metrics_options.threads = 1;
-  HttpServer metrics_server(metrics_options, [&](const auto& exchange) { app.handle_metrics(exchange); }, core.metrics());
-  if (flags.metrics_port > 0)
-    if (const Status started = metrics_server.start(); !started.ok()) return complain(started, kPort);
+  Servers servers(app, flags);
+  if (const Status started = servers.start(); !started.ok()) return complain(started, started.code() == StatusCode::invalid ? kUsage : kPort);
   if (!is_loopback(flags.host) && app.guard().api_keys.empty()) log::warn("anyone who reaches this port can use the server: set --api-key", {{"host", flags.host}});
 
   Status loaded = load_models(core, flags, paths);
@@ -279,13 +348,13 @@ int serve(ServeFlags flags) {
     if (!flags.triton.exit_on_error) loaded = Status();
   }
   if (!loaded.ok()) {
-    end(core, server, metrics_server);
+    end(core, servers);
     return complain(loaded, exit_code(loaded));
   }
-  print_banner(core, *core.repository().snapshot(), server, flags, std::chrono::duration<double>(Clock::now() - begin).count());
+  print_banner(core, *core.repository().snapshot(), servers, flags, std::chrono::duration<double>(Clock::now() - begin).count());
   signals.wait();
-  const int code = drain(core, server, flags);
-  end(core, server, metrics_server);
+  const int code = drain(core, servers, flags);
+  end(core, servers);
   log::info("stopped", {{"code", code}});
   return code;
 }
@@ -346,6 +415,7 @@ Run add_serve(CLI::App& app) {
   command->add_option("--http-threads,--http-thread-count", flags->http_threads, "Threads for connections and tokenization")->envname("INAZUMA_HTTP_THREADS")->check(CLI::Range(1, 256))->capture_default_str();
   flags->model.add_to(*command);
   flags->triton.add_to(*command);
+  flags->transport.add_to(*command);
   add_limits(*command, *flags);
   add_security(*command, *flags);
   add_operation(*command, *flags);

@@ -1,8 +1,14 @@
 #include "frontends/app.h"
 
+#include <algorithm>
 #include <charconv>
+#include <climits>
 
 #include "base/log.h"
+#include "frontends/grpc/health.h"
+#include "frontends/grpc/reflection.h"
+#include "frontends/kserve/grpc/methods.h"
+#include "frontends/kserve/http/routes.h"
 #include "frontends/web/pages.h"
 
 namespace inazuma {
@@ -71,7 +77,7 @@ bool generates(Task task) { return task == Task::text_generation || task == Task
 
 }  // namespace
 
-App::App(Core& core, AppOptions options) : core_(core), options_(std::move(options)), router_(core, options_.guard), metrics_router_(core, options_.guard) {
+App::App(Core& core, AppOptions options) : core_(core), options_(std::move(options)), kserve_(core, options_.kserve), router_(core, options_.guard), metrics_router_(core, options_.guard) {
   const auto task = [this](const HttpRequest& request, const RouteMatch& match, const ParseLimits& limits) {
     return task_api::parse(request.body, core_.backend(match.model).value()->info().model.task, match.task, limits);
   };
@@ -89,6 +95,43 @@ App::App(Core& core, AppOptions options) : core_(core), options_(std::move(optio
   add_computed("/decode", Dialect::tei, [](const HttpRequest& r, const RouteMatch&, const ParseLimits& l) { return tei::parse_decode(r.body, l); });
   add_operations();
   add_pages();
+  for (Route& route : kserve::http_routes(kserve_)) {
+    if (route.group == "health") metrics_router_.add(route);
+    router_.add(std::move(route));
+  }
+}
+
+// Tensors are larger than texts; what of them may be JSON is bounded when it is read.
+size_t App::body_limit(std::string_view path, size_t usual) const {
+  constexpr size_t kLargestTensors = INT_MAX;
+  return path.starts_with("/v2/models/") ? kLargestTensors : std::max(usual, path.starts_with("/v2/") ? options_.kserve.max_json : usual);
+}
+
+HttpResponse App::unreadable(const HttpRequest& request, const Status& status) const {
+  const bool tensors = request.path.starts_with("/v2/");
+  HttpResponse response = error_response(status, tensors ? Dialect::kserve : Dialect::task);
+  if (status.code() == StatusCode::unsupported) {
+    if (!tensors) response.status = 415;
+    response.headers.emplace_back("accept-encoding", "gzip, deflate");
+  }
+  return response;
+}
+
+std::vector<GrpcMethod> App::grpc_methods() {
+  std::vector<GrpcMethod> methods = kserve::grpc_methods(kserve_);
+  for (GrpcMethod& method : grpc_health_methods(core_)) methods.push_back(std::move(method));
+  std::vector<std::string> paths;
+  for (const GrpcMethod& method : methods) paths.push_back(method.path);
+  for (GrpcMethod& method : grpc_reflection_methods(std::move(paths))) methods.push_back(std::move(method));
+  return methods;
+}
+
+GrpcStatus App::admit(const GrpcMethod& method, const Headers& metadata) const {
+  if (!method.open && !key_valid(options_.guard, metadata)) return {GrpcCode::unauthenticated, "a key is needed: send 'authorization: Bearer KEY' or 'x-api-key: KEY' as metadata"};
+  const auto restriction = options_.guard.restricted_grpc.find(method.group);
+  if (restriction != options_.guard.restricted_grpc.end() && !meets(restriction->second, metadata))
+    return {GrpcCode::unavailable, fmt::format("This protocol is restricted, expecting header '{}'", restriction->second.header)};
+  return {};
 }
 
 void App::add_computed(const std::string& path, Dialect dialect, Parser parser) {

@@ -1,8 +1,10 @@
 #pragma once
-// All HTTP front ends put together: the route table over one Core.
+// All front ends put together: the route table and the gRPC methods over one Core.
 
 #include <memory>
 
+#include "frontends/grpc/call.h"
+#include "frontends/kserve/service.h"
 #include "frontends/parsed.h"
 #include "frontends/router.h"
 
@@ -16,6 +18,7 @@ struct AppOptions {
   bool metrics_auth = false;       ///< /metrics needs a key too
   int max_queue = 0;               ///< for /info
   bool auto_truncate = true;       ///< for /info
+  kserve::Options kserve;
 };
 
 class App {
@@ -26,6 +29,12 @@ class App {
   void handle(const std::shared_ptr<HttpExchange>& exchange);
   /// Only /metrics and health: for the separate metrics port.
   void handle_metrics(const std::shared_ptr<HttpExchange>& exchange);
+  /// For the transport: the largest body of a path, and the reply to one that cannot be inflated.
+  size_t body_limit(std::string_view path, size_t usual) const;
+  HttpResponse unreadable(const HttpRequest& request, const Status& status) const;
+  /// All gRPC methods, and who may call them.
+  std::vector<GrpcMethod> grpc_methods();
+  GrpcStatus admit(const GrpcMethod& method, const Headers& metadata) const;
   const GuardOptions& guard() const { return options_.guard; }
   Core& core() { return core_; }
 
@@ -41,6 +50,7 @@ class App {
 
   Core& core_;
   AppOptions options_;
+  kserve::Service kserve_;
   Router router_;
   Router metrics_router_;
 };

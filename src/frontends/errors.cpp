@@ -10,9 +10,27 @@ constexpr int kRetrySeconds = 1;
 
 bool worth_retrying(StatusCode code) { return code == StatusCode::overloaded || code == StatusCode::unavailable || code == StatusCode::out_of_memory; }
 
+// Triton's codes: what a client did wrong is 400 whatever it was.
+int kserve_status(StatusCode code) {
+  switch (code) {
+    case StatusCode::ok: return 200;
+    case StatusCode::unauthenticated: return 401;
+    case StatusCode::forbidden: return 403;
+    case StatusCode::not_found: return 404;
+    case StatusCode::unsupported: return 501;
+    case StatusCode::overloaded:
+    case StatusCode::unavailable:
+    case StatusCode::out_of_memory: return 503;
+    case StatusCode::deadline_exceeded: return 504;
+    case StatusCode::internal: return 500;
+    default: return 400;
+  }
+}
+
 }  // namespace
 
 int http_status(StatusCode code, Dialect dialect) {
+  if (dialect == Dialect::kserve) return kserve_status(code);
   switch (code) {
     case StatusCode::ok: return 200;
     case StatusCode::malformed:
@@ -76,7 +94,9 @@ HttpResponse error_response(const Status& status, Dialect dialect) {
   HttpResponse response;
   response.status = http_status(status.code(), dialect);
   JsonWriter json;
-  json.begin_object().key("error").text(status.message()).key("error_type").text(error_type(status.code(), dialect)).end_object();
+  json.begin_object().key("error").text(status.message());
+  if (dialect != Dialect::kserve) json.key("error_type").text(error_type(status.code(), dialect));
+  json.end_object();
   response.body = std::move(json).take();
   if (worth_retrying(status.code())) {
     response.headers.emplace_back("retry-after", std::to_string(kRetrySeconds));

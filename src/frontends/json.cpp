@@ -107,6 +107,7 @@ JsonWriter& JsonWriter::number(double value) {
   return separate(), append_number(out_, value), *this;
 }
 JsonWriter& JsonWriter::boolean(bool value) { return separate(), out_ += value ? "true" : "false", *this; }
+JsonWriter& JsonWriter::raw(std::string_view json) { return separate(), out_ += json, *this; }
 JsonWriter& JsonWriter::null() { return separate(), out_ += "null", *this; }
 
 JsonDocument::JsonDocument(std::string_view body) : text_(body) {

@@ -100,10 +100,6 @@ void App::add_operations() {
   open("/health", [this](const auto& exchange, const RouteMatch&) { exchange->respond(health(core_)); });
   for (const char* path : {"/health/ready", "/readyz", "/ping"}) open(path, ready);
   for (const char* path : {"/health/live", "/livez"}) open(path, live);
-  // Triton's form: 400 for "not yet".
-  open("/v2/health/live", [this](const auto& exchange, const RouteMatch&) { exchange->respond(empty_response(core_.live() ? 200 : 400)); });
-  open("/v2/health/ready", [this](const auto& exchange, const RouteMatch&) { exchange->respond(empty_response(core_.ready() ? 200 : 400)); });
-
   router_.add({.method = "GET", .path = "/info", .handler = [this](const auto& exchange, const RouteMatch& match) { exchange->respond(info(match)); }, .access = Access::guarded, .per_model = true});
   router_.add({.method = "GET", .path = "/version", .handler = [](const auto& exchange, const RouteMatch&) {
                  JsonWriter json;

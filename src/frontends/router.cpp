@@ -40,8 +40,31 @@ bool same_secret(std::string_view a, std::string_view b) {
 
 bool changes_or_computes(std::string_view method) { return method != "GET" && method != "HEAD" && method != "OPTIONS"; }
 
+bool of_kserve(std::string_view path) { return path == "/v2" || path.starts_with("/v2/"); }
+
 void refuse(const std::shared_ptr<HttpExchange>& exchange, StatusCode code, std::string sentence) {
-  exchange->respond(error_response(Status(code, std::move(sentence)), Dialect::task));
+  exchange->respond(error_response(Status(code, std::move(sentence)), of_kserve(exchange->request().path) ? Dialect::kserve : Dialect::task));
+}
+
+// Segment by segment; false when they differ.
+bool match_pattern(std::string_view pattern, std::string_view path, RouteMatch& match) {
+  while (!pattern.empty() && !path.empty()) {
+    const std::string_view want = pattern.substr(1, pattern.find('/', 1) - 1), got = path.substr(1, path.find('/', 1) - 1);
+    pattern.remove_prefix(std::min(pattern.size(), want.size() + 1));
+    path.remove_prefix(std::min(path.size(), got.size() + 1));
+    if (!want.starts_with('{')) {
+      if (want != got) return false;
+      continue;
+    }
+    if (got.empty()) return false;
+    if (want == "{version}") {
+      if (got.find_first_not_of("0123456789") != std::string_view::npos) return false;
+      match.version = got;
+    } else {
+      (want == "{model}" ? match.model : match.region) = got;
+    }
+  }
+  return pattern.empty() && path.empty();
 }
 
 }  // namespace
@@ -68,8 +91,24 @@ Router::Found Router::find_path(std::string_view method, std::string_view path, 
   return out;
 }
 
+Router::Found Router::find_pattern(std::string_view method, std::string_view path) const {
+  Found out;
+  for (const Route& route : routes_) {
+    RouteMatch match;
+    if (!of_kserve(route.path) || !match_pattern(route.path, path, match)) continue;
+    if (route.method == method || (route.method == "GET" && method == "HEAD")) {
+      // "/v2/models/stats" stands for itself before it stands for a model.
+      if (out.route == nullptr || route.path == path) out.route = &route, out.pattern = route.path, out.match = std::move(match);
+      continue;
+    }
+    out.allow += (out.allow.empty() ? "" : ", ") + route.method + (route.method == "GET" ? ", HEAD" : "");
+  }
+  return out;
+}
+
 Router::Found Router::find(const HttpRequest& request) const {
   std::string_view path = request.path;
+  if (of_kserve(path)) return find_pattern(request.method, path);  // exact: no trailing slash, no default model
   if (path.size() > 1 && path.ends_with('/')) path.remove_suffix(1);
   Found out;
   if (path.starts_with("/models/") && path.size() > 8 && path[8] != '/') {
@@ -107,14 +146,19 @@ bool Router::origin_allowed(const HttpRequest& request, std::string_view origin)
   return host && (origin == fmt::format("http://{}", *host) || origin == fmt::format("https://{}", *host));
 }
 
-bool Router::key_valid(const HttpRequest& request) const {
-  if (guard_.api_keys.empty()) return true;
+bool key_valid(const GuardOptions& guard, const Headers& headers) {
+  if (guard.api_keys.empty()) return true;
   std::string_view given;
-  if (const auto header = find_header(request.headers, "authorization"); header && header->size() > 7 && lower(std::string(header->substr(0, 7))) == "bearer ") given = header->substr(7);
-  else if (const auto plain = find_header(request.headers, "x-api-key")) given = *plain;
+  if (const auto header = find_header(headers, "authorization"); header && header->size() > 7 && lower(std::string(header->substr(0, 7))) == "bearer ") given = header->substr(7);
+  else if (const auto plain = find_header(headers, "x-api-key")) given = *plain;
   bool valid = false;
-  for (const std::string& key : guard_.api_keys) valid |= same_secret(key, given);
+  for (const std::string& key : guard.api_keys) valid |= same_secret(key, given);
   return valid;
+}
+
+bool meets(const Restriction& restriction, const Headers& headers) {
+  const auto given = find_header(headers, restriction.header);
+  return given && same_secret(restriction.value, *given);
 }
 
 bool wants_html(const HttpRequest& request) {
@@ -159,16 +203,23 @@ void Router::handle(const std::shared_ptr<HttpExchange>& exchange) const {
   if (const auto origin = find_header(request.headers, "origin"); origin && changes_or_computes(request.method) && !origin_allowed(request, *origin))
     return refuse(exchange, StatusCode::forbidden, fmt::format("origin {} is not allowed; start with --cors-allow-origin to let its pages in", quoted(*origin)));
   const bool open = found.route != nullptr && (found.route->access == Access::open || (found.route->access == Access::page && wants_html(request)));
-  if (!open && !key_valid(request))
+  if (!open && !key_valid(guard_, request.headers))
     return refuse(exchange, StatusCode::unauthenticated, "a key is needed: send 'Authorization: Bearer KEY' or 'x-api-key: KEY'");
-  if (found.route != nullptr) return found.route->handler(exchange, found.match);
+  if (found.route != nullptr) {
+    const auto restriction = guard_.restricted_http.find(found.route->group);
+    if (restriction != guard_.restricted_http.end() && !meets(restriction->second, request.headers))
+      return refuse(exchange, StatusCode::forbidden, fmt::format("This API is restricted, expecting header '{}'", restriction->second.header));
+    return found.route->handler(exchange, found.match);
+  }
   if (!found.allow.empty()) {
-    HttpResponse response = error_response(Status(StatusCode::invalid, fmt::format("{} is not answered here, use {}", quoted(request.method), found.allow)), Dialect::task);
+    const bool kserve = of_kserve(request.path);
+    const std::string sentence = kserve ? "Method Not Allowed" : fmt::format("{} is not answered here, use {}", quoted(request.method), found.allow);
+    HttpResponse response = error_response(Status(StatusCode::invalid, sentence), kserve ? Dialect::kserve : Dialect::task);
     response.status = 405;
     response.headers.emplace_back("allow", found.allow);
     return exchange->respond(std::move(response));
   }
-  refuse(exchange, StatusCode::not_found, fmt::format("no route {}; GET /docs lists them", quoted(request.path)));
+  refuse(exchange, StatusCode::not_found, of_kserve(request.path) ? "Not Found" : fmt::format("no route {}; GET /docs lists them", quoted(request.path)));
 }
 
 }  // namespace inazuma

@@ -1,6 +1,7 @@
 #pragma once
 // Paths to handlers, and the key check: one table, so that no route can escape it.
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,15 +21,24 @@ enum class Access {
 struct RouteMatch {
   std::string model;  ///< from /models/{id}/... or the x-model header; "" = default
   std::string task;   ///< from /pipeline/{task}/...
+  std::string version;  ///< {version} of a path pattern: digits
+  std::string region;   ///< {region} of a path pattern
 };
 using RouteHandler = std::function<void(const std::shared_ptr<HttpExchange>&, const RouteMatch&)>;
 
 struct Route {
   std::string method;  ///< GET also answers HEAD
-  std::string path;    ///< exact, without trailing slash ("/" itself excepted)
+  std::string path;    ///< exact, without trailing slash ("/" itself excepted); {model}, {version}, {region} stand for a segment
   RouteHandler handler;
   Access access = Access::guarded;
   bool per_model = false;  ///< also under /models/{id}
+  std::string group;       ///< of KServe's operations, for --http-restricted-api
+};
+
+/// Operations of a group are only for those who send this header.
+struct Restriction {
+  std::string header;  ///< lower case
+  std::string value;
 };
 
 struct GuardOptions {
@@ -38,6 +48,8 @@ struct GuardOptions {
   std::vector<std::string> cors_origins;   ///< --cors-allow-origin; "*" allows any
   std::vector<std::string> cors_headers;
   bool cors_credentials = false;
+  std::map<std::string, Restriction> restricted_http;  ///< by group; --http-restricted-api
+  std::map<std::string, Restriction> restricted_grpc;  ///< by group; --grpc-restricted-protocol
 };
 
 class Router {
@@ -58,11 +70,11 @@ class Router {
   };
   Found find(const HttpRequest& request) const;
   Found find_path(std::string_view method, std::string_view path, bool per_model) const;
+  Found find_pattern(std::string_view method, std::string_view path) const;
   /// "org/name/generate" -> {"org/name", "/generate"} by the longest served name, else by the first segment.
   std::pair<std::string, std::string> split_model(std::string_view rest) const;
   bool host_allowed(const HttpRequest& request) const;
   bool origin_allowed(const HttpRequest& request, std::string_view origin) const;
-  bool key_valid(const HttpRequest& request) const;
   void preflight(const std::shared_ptr<HttpExchange>& exchange, std::string_view allow) const;
 
   Core& core_;
@@ -70,6 +82,10 @@ class Router {
   std::vector<Route> routes_;
 };
 
+/// Whether the headers bring one of the keys (as "authorization: Bearer KEY" or "x-api-key: KEY"), or none is needed.
+bool key_valid(const GuardOptions& guard, const Headers& headers);
+/// Whether a restriction is met; compared in constant time.
+bool meets(const Restriction& restriction, const Headers& headers);
 /// Whether the client is a browser asking for a page.
 bool wants_html(const HttpRequest& request);
 /// Headers that let a page of an allowed origin read the reply; empty for others.

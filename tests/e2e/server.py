@@ -41,7 +41,7 @@ class Server:
     def _wait_for_port(self):
         until = time.monotonic() + START_TIMEOUT
         while time.monotonic() < until:
-            found = re.search(r"Listening on http://\S+?:(\d+) ", self.log())
+            found = re.search(r"Listening on https?://\S+?:(\d+) ", self.log())
             if found:
                 return int(found.group(1))
             if self.process.poll() is not None:

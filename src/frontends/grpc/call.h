@@ -1,6 +1,7 @@
 #pragma once
 // gRPC as values: what front ends see of a call. Frames, compression, deadlines and cancellation are transport/'s.
 
+#include <boost/asio/any_io_executor.hpp>
 #include <functional>
 #include <memory>
 #include <string>
@@ -57,6 +58,8 @@ class GrpcCall {
   virtual void finish(GrpcStatus status) = 0;
   /// Runs a task on the connection's thread, in order.
   virtual void post(std::function<void()> task) = 0;
+  /// The connection's thread, for timers.
+  virtual boost::asio::any_io_executor executor() const = 0;
   /// Set when the client goes away, cancels, or its deadline passes: give it to the Request.
   virtual const CancelFlag& cancelled() const = 0;
   /// Back-pressure of client streams: while paused, the client may send only what its window still allows.
@@ -80,6 +83,7 @@ struct GrpcMethod {
   std::string path;  ///< "/package.Service/Method"
   std::variant<GrpcUnary, GrpcStream> handler;
   bool open = false;  ///< needs no key
+  std::string group;  ///< of KServe's operations, for --grpc-restricted-protocol
 };
 
 }  // namespace inazuma

@@ -24,7 +24,7 @@ int choose_protocol(SSL*, const unsigned char** out, unsigned char* out_size, co
 }
 
 void check(const boost::system::error_code& error, const char* what, const std::string& file) {
-  if (error) throw fail(StatusCode::invalid, "{} {} cannot be used: {}", what, quoted(file), error.message());
+  if (error) throw fail(StatusCode::invalid, "{} {} cannot be used: {}", what, quoted(file, 4096), error.message());
 }
 
 // Contexts live as long as the program serves, and OpenSSL keeps only a pointer to the callback's argument.

@@ -30,6 +30,7 @@ class GrpcStreamCall : public GrpcCall, public Http2Receiver, public std::enable
   void write(std::string message) override;
   void finish(GrpcStatus status) override;
   void post(std::function<void()> task) override { stream_->post(std::move(task)); }
+  boost::asio::any_io_executor executor() const override { return stream_->executor(); }
   const CancelFlag& cancelled() const override { return cancelled_; }
   void pause(bool paused) override;
 

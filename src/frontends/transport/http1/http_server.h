@@ -19,6 +19,9 @@ struct HttpServerOptions {
   TlsFiles tls;                        ///< --ssl-certfile, --ssl-keyfile
   int threads = 2;
   size_t max_body = 2 << 20;           ///< --max-body-size, compressed and inflated
+  std::function<size_t(std::string_view path)> body_limit;  ///< where paths differ in it; empty: max_body for all
+  /// The reply to a request whose body cannot be inflated; empty: 400, or 415 for an unknown coding.
+  std::function<HttpResponse(const HttpRequest&, const Status&)> unreadable;
   size_t max_header = 32 << 10;
   size_t max_target = 8 << 10;
   std::chrono::milliseconds header_timeout{10'000};

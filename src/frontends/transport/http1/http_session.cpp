@@ -135,7 +135,7 @@ void HttpSession::read_header() {
   if (host_.stopping() && buffer_.size() == 0 && !bytes_waiting()) return close();
   parser_.emplace();
   parser_->header_limit(static_cast<uint32_t>(host_.options().max_header));
-  parser_->body_limit(host_.options().max_body);
+  parser_->body_limit(boost::none);  // known when the path is
   reading_ = buffer_.size() > 0;
   if (reading_) {
     stream_.expires_after(host_.options().header_timeout);
@@ -165,12 +165,14 @@ void HttpSession::on_header(beast::error_code error) {
   if (error == beast::error::timeout || error == http::error::end_of_stream || error == http::error::partial_message || error == asio::error::connection_reset ||
       error == asio::error::operation_aborted || error == asio::error::eof)
     return close();
-  if (error == http::error::body_limit)
-    return reject(413, Status(StatusCode::too_large, fmt::format("the body exceeds {} bytes (--max-body-size)", host_.options().max_body)));
   if (error) return reject(400, Status(StatusCode::malformed, fmt::format("this is not HTTP/1.1: {}", error.message())));
   const auto& header = parser_->get();
   if (header.target().size() > host_.options().max_target)
     return reject(414, Status(StatusCode::too_large, fmt::format("the URL exceeds {} bytes", host_.options().max_target)));
+  const std::string_view target(header.target().data(), header.target().size());
+  max_body_ = host_.options().body_limit ? host_.options().body_limit(origin_form(target)) : host_.options().max_body;
+  if (parser_->content_length() && *parser_->content_length() > max_body_) return refuse_body();
+  parser_->body_limit(max_body_);
   // Two ways to say where the body ends is how requests are smuggled past proxies.
   if (header.count(http::field::transfer_encoding) > 0 && header.count(http::field::content_length) > 0)
     return reject(400, Status(StatusCode::malformed, "the request has both Content-Length and Transfer-Encoding"));
@@ -190,6 +192,10 @@ void HttpSession::on_header(beast::error_code error) {
   read_body();
 }
 
+void HttpSession::refuse_body() {
+  reject(413, Status(StatusCode::too_large, fmt::format("the body exceeds {} bytes (--max-body-size)", max_body_)));
+}
+
 void HttpSession::read_body() {
   if (parser_->is_done()) return dispatch();
   // Not the stream's own timeout: that closes the socket, and the client would never hear why.
@@ -206,8 +212,7 @@ void HttpSession::read_body() {
 
 void HttpSession::on_body(beast::error_code error, size_t) {
   if (closed_) return;
-  if (error == http::error::body_limit)
-    return reject(413, Status(StatusCode::too_large, fmt::format("the body exceeds {} bytes (--max-body-size)", host_.options().max_body)));
+  if (error == http::error::body_limit) return refuse_body();
   if (error == asio::error::operation_aborted && late_) return reject(408, Status(StatusCode::deadline_exceeded, "the body did not arrive in time"));
   if (error == http::error::partial_message || error == asio::error::connection_reset || error == asio::error::eof || error == http::error::end_of_stream ||
       error == asio::error::operation_aborted)
@@ -232,7 +237,7 @@ Status HttpSession::build_request(HttpRequest& request) {
   const Result<Coding> coding = parse_coding(find_header(request.headers, "content-encoding").value_or(""));
   if (!coding.ok()) return coding.status();
   if (*coding == Coding::identity) return Status();
-  Result<std::string> inflated = decompress(request.body, *coding, host_.options().max_body);
+  Result<std::string> inflated = decompress(request.body, *coding, max_body_);
   if (!inflated.ok()) return inflated.status();
   request.body = std::move(*inflated);
   return Status();
@@ -248,6 +253,7 @@ void HttpSession::dispatch() {
   const std::shared_ptr<Exchange> exchange = current_;
   if (!status.ok()) {
     exchange->route = "unknown";
+    if (host_.options().unreadable) return exchange->respond(host_.options().unreadable(exchange->incoming, status));
     HttpResponse response = error_response(status, Dialect::task);
     if (status.code() == StatusCode::unsupported) response.status = 415;
     return exchange->respond(std::move(response));

@@ -58,6 +58,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   /// An answer to a request that could not be read; closes the connection.
   void reject(int status, const Status& status_text);
   Status build_request(HttpRequest& request);
+  void refuse_body();
 
   void send(const std::shared_ptr<Exchange>& exchange, HttpResponse response);
   void begin(const std::shared_ptr<Exchange>& exchange, HttpResponse head);
@@ -83,6 +84,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   bool writing_ = false;
   bool streaming_done_ = false;
   bool chunked_ = false;
+  size_t max_body_ = 0;   // of the request being read
   size_t lingered_ = 0;   // bytes thrown away since the last answer
   bool waiting_ = false;  // for the first byte of a request
   bool reading_ = false;  // inside a request's header or body
