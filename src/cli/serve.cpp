@@ -13,8 +13,8 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "cli/command_line.h"
-#include "cli/transport_flags.h"
-#include "cli/triton_flags.h"
+#include "cli/flags/transport_flags.h"
+#include "cli/flags/triton_flags.h"
 #include "frontends/app.h"
 #include "frontends/transport/http1/http_server.h"
 

@@ -1,4 +1,4 @@
-#include "cli/triton_flags.h"
+#include "cli/flags/triton_flags.h"
 
 #include <charconv>
 #include <set>

@@ -1,4 +1,4 @@
-#include "cli/transport_flags.h"
+#include "cli/flags/transport_flags.h"
 
 namespace inazuma::cli {
 
