@@ -13,7 +13,7 @@ ConvertedFamily family_of(const nlohmann::json& config);
 int64_t heads_of(const nlohmann::json& config);
 bool head_is_tied(const nlohmann::json& config);
 
-/// The file's text, byte for byte as the original converters write it for BERT and GPT-2; for T5 the keys of
+/// The file's text, laid out as the original converters write it for BERT and GPT-2; for T5 the keys of
 /// config.json in order of the alphabet (the original's follow the transformers release that it ran on). Keys that the
 /// original leaves out are added where the loader's default would be wrong. `notes` hears what FasterTransformer itself
 /// would not do.
