@@ -69,7 +69,7 @@ def test_version_and_help():
         done = run(command, "--help")
         assert done.returncode == 0 and len(done.stdout.splitlines()) <= 40, command
     groups = run("serve", "--help").stdout.split("\n[Option Group: ")
-    assert len(groups) == 4 and all(len(group.splitlines()) <= 45 for group in groups), [len(group.splitlines()) for group in groups]
+    assert len(groups) == 7 and all(len(group.splitlines()) <= 45 for group in groups), [len(group.splitlines()) for group in groups]
 
 
 @pytest.mark.parametrize("arguments,named", [
