@@ -4,6 +4,8 @@
 
 #include <cstdio>
 
+#include "base/log.h"
+
 namespace inazuma::cli {
 
 int exit_code(const Status& status) { return status.code() == StatusCode::out_of_memory ? kNoMemory : kNotLoaded; }
@@ -17,8 +19,9 @@ int complain(const Status& status, int code) {
 void ModelFlags::add_to(CLI::App& app) {
   app.add_option("--task", task, "Task, when the directory does not say (token-classification, text-generation, ...)")->envname("INAZUMA_TASK");
   app.add_option("--pooling", pooling, "Embeddings: mean, cls, max, ... instead of what modules.json says")->envname("INAZUMA_POOLING");
-  app.add_option("--device", device, "auto, cpu, cuda or cuda:N")->envname("INAZUMA_DEVICE")->capture_default_str();
-  app.add_option("--dtype", dtype, "auto, float32, float16 or bfloat16 (computing; the CPU computes in float32)")->envname("INAZUMA_DTYPE")->capture_default_str();
+  app.add_option("--device", device, "auto (a GPU if there is one), cpu, cuda or cuda:N")->envname("INAZUMA_DEVICE")->capture_default_str();
+  app.add_option("--dtype", dtype, "auto, float32, float16 or bfloat16 (computing; auto is float16 on a GPU, the CPU computes in float32)")->envname("INAZUMA_DTYPE")->capture_default_str();
+  app.add_flag("--batch-invariant", batch_invariant, "GPU: no bit of an answer depends on what else is in the batch (slower)")->envname("INAZUMA_BATCH_INVARIANT");
   app.add_option("--threads", threads, "Computing threads of a model on the CPU; 0 = one per core")->envname("INAZUMA_THREADS")->check(CLI::Range(0, 1024))->capture_default_str();
   app.add_option("--mecab-dic", mecab_dictionaries, "MeCab dictionary NAME=DIR (ipadic is built in)")->envname("INAZUMA_MECAB_DIC");
   app.add_option("--max-input-length", max_input_length, "Lower the longest text a model takes, in ids; 0 = the model's own")->envname("INAZUMA_MAX_INPUT_LENGTH")->check(CLI::Range(0, 1 << 20));
@@ -26,12 +29,25 @@ void ModelFlags::add_to(CLI::App& app) {
   app.add_flag("--no-progress", no_progress, "No progress bar");
 }
 
+namespace {
+
+/// The first GPU, or the CPU and a line that says why.
+Device choose_device(bool quiet) {
+  const Status found = find_cuda(0);
+  if (found.ok()) return Device::cuda(0);
+  if (cuda_built_in() && !quiet) log::info("computing on the CPU", {{"why", found.message()}});
+  return Device::cpu();
+}
+
+}  // namespace
+
 BackendOptions ModelFlags::options() const {
   BackendOptions out;
   if (!task.empty()) out.task = parse_task(task).value();
   if (!pooling.empty()) out.pooling = parse_pooling(pooling).value();
-  if (device != "auto") out.device = parse_device(device).value();
-  if (dtype != "auto") out.dtype = parse_dtype(dtype).value();
+  out.device = device == "auto" ? choose_device(quiet) : parse_device(device).value();
+  out.dtype = dtype != "auto" ? parse_dtype(dtype).value() : out.device.is_cpu() ? DType::f32 : DType::f16;
+  out.batch_invariant = batch_invariant;
   if (out.device.is_cpu() && out.dtype != DType::f32)
     throw fail(StatusCode::unsupported, "--dtype {}: the CPU computes in float32; leave --dtype out or choose --device cuda", dtype);
   out.threads = threads;

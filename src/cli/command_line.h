@@ -25,6 +25,7 @@ struct ModelFlags {
   std::string pooling;
   std::string device = "auto";
   std::string dtype = "auto";
+  bool batch_invariant = false;
   int threads = 0;
   std::vector<std::string> mecab_dictionaries;  ///< NAME=DIR
   int max_input_length = 0;

@@ -4,9 +4,17 @@
 
 namespace inazuma {
 
-Result<std::unique_ptr<Ops>> make_cuda_ops(const CudaOptions&) {
+Result<std::unique_ptr<Ops>> make_cuda_ops(const CudaOptions& options) {
+  return find_cuda(options.index);
+}
+
+Status find_cuda(int) {
   return Status(StatusCode::unsupported,
                 "this program was built without CUDA; run on the CPU, or build with the preset 'cuda'");
+}
+
+bool cuda_built_in() {
+  return false;
 }
 
 }  // namespace inazuma

@@ -260,5 +260,9 @@ struct CudaOptions {
 /// unsupported: "built without CUDA", no driver or one too old, a GPU before compute capability 8.0; unavailable: no
 /// such GPU; invalid: dtype.
 Result<std::unique_ptr<Ops>> make_cuda_ops(const CudaOptions& options);
+/// Whether there is such a GPU and this program can use it; else why not, as make_cuda_ops would say.
+Status find_cuda(int index);
+/// Whether this program was built with the GPU home.
+bool cuda_built_in();
 
 }  // namespace inazuma

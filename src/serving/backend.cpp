@@ -216,7 +216,7 @@ std::shared_ptr<EngineBackend> load(const std::filesystem::path& directory, cons
 
 Result<std::unique_ptr<Ops>> make_ops(const BackendOptions& options) {
   if (options.device.is_cpu()) return make_cpu_ops({.threads = options.threads, .isa = ""});
-  return make_cuda_ops({.index = options.device.index, .dtype = options.dtype});
+  return make_cuda_ops({.index = options.device.index, .dtype = options.dtype, .invariant = options.batch_invariant});
 }
 
 Result<EngineBackendAccess> load_engine_backend(const std::filesystem::path& directory, const BackendOptions& options, const std::optional<std::filesystem::path>& converted) {

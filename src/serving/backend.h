@@ -51,6 +51,7 @@ struct BackendOptions {
   std::optional<Pooling> pooling;
   Device device;                           ///< cpu or cuda:n
   DType dtype = DType::f32;
+  bool batch_invariant = false;            ///< GPU: CudaOptions::invariant
   int threads = 0;                         ///< intra-op threads (CPU)
   EngineOptions engine;
   TokenizerOptions tokenizer;

@@ -9,6 +9,7 @@ namespace inazuma::cuda {
 namespace {
 
 constexpr int kWarps = 4;
+constexpr int kManyRows = 2048;
 constexpr int kMostWidth = 4096;  // of rows kept in registers
 
 /// Sum over the block's `warps` warps, the same in all threads. `shared` holds one float a warp.
@@ -64,6 +65,70 @@ __global__ void __launch_bounds__(kMostWidth / 8) norm_rows(const Norm args) {
   store8(static_cast<Out*>(args.out.data) + row * args.out.stride + column, weight);
 }
 
+/// A warp a row, for so many rows that the device is full: the same sums in the same order as a block makes them.
+template <class X, class Out, class Weight, int Chunks>
+__global__ void __launch_bounds__(kWarps * 32) norm_many(const Norm args) {
+  const int64_t row = int64_t{blockIdx.x} * kWarps + threadIdx.x / 32;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  after_predecessors();
+  if (row >= args.rows) return;
+  float values[Chunks][8] = {};
+#pragma unroll
+  for (int c = 0; c < Chunks; ++c) {
+    const int column = (c * 32 + lane) * 8;
+    if (column < args.width) load8(static_cast<const X*>(args.x.data) + row * args.x.stride + column, values[c]);
+  }
+#pragma unroll
+  for (int c = 0; c < Chunks; ++c) {
+    const int column = (c * 32 + lane) * 8;
+    if (column >= args.width) continue;
+    if (args.residual.data != nullptr) {
+      float more[8];
+      load8(static_cast<const X*>(args.residual.data) + row * args.residual.stride + column, more);
+#pragma unroll
+      for (int i = 0; i < 8; ++i) values[c][i] += more[i];
+    }
+    if (args.sum.data != nullptr) store8(static_cast<X*>(args.sum.data) + row * args.sum.stride + column, values[c]);
+  }
+  const auto n = static_cast<float>(args.width);
+  float mean = 0.0f;
+  if (args.centred) {
+    float total = 0.0f;
+#pragma unroll
+    for (int c = 0; c < Chunks; ++c) {
+      float part = 0.0f;
+#pragma unroll
+      for (int i = 0; i < 8; ++i) part += values[c][i];
+      part = warp_sum(part);
+      total = c == 0 ? part : total + part;
+    }
+    mean = total / n;
+  }
+  float total = 0.0f;
+#pragma unroll
+  for (int c = 0; c < Chunks; ++c) {
+    float part = 0.0f;
+    if ((c * 32 + lane) * 8 < args.width) {
+#pragma unroll
+      for (int i = 0; i < 8; ++i) part += (values[c][i] - mean) * (values[c][i] - mean);
+    }
+    part = warp_sum(part);
+    total = c == 0 ? part : total + part;
+  }
+  const float scale = 1.0f / sqrtf(total / n + args.epsilon);
+#pragma unroll
+  for (int c = 0; c < Chunks; ++c) {
+    const int column = (c * 32 + lane) * 8;
+    if (column >= args.width) continue;
+    float weight[8], bias[8] = {};
+    load8(static_cast<const Weight*>(args.weight) + column, weight);
+    if (args.bias != nullptr) load8(static_cast<const Weight*>(args.bias) + column, bias);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) weight[i] = (values[c][i] - mean) * scale * weight[i] + bias[i];
+    store8(static_cast<Out*>(args.out.data) + row * args.out.stride + column, weight);
+  }
+}
+
 /// Any width, types and alignment. Reads the row three times; an element is read before the same lane overwrites it.
 __global__ void __launch_bounds__(kWarps * 32) norm_any(const Norm args) {
   after_predecessors();
@@ -101,6 +166,11 @@ __global__ void __launch_bounds__(kWarps * 32) norm_any(const Norm args) {
 template <class X, class Out, class Weight>
 void launch_rows(const Norm& args, cudaStream_t stream) {
   const auto threads = static_cast<unsigned>((args.width / 8 + 31) / 32 * 32);
+  const auto many = static_cast<unsigned>((args.rows + kWarps - 1) / kWarps);
+  if (args.rows >= kManyRows && threads == 96)
+    return launch(norm_many<X, Out, Weight, 3>, many, kWarps * 32, 0, stream, args);
+  if (args.rows >= kManyRows && threads == 128)
+    return launch(norm_many<X, Out, Weight, 4>, many, kWarps * 32, 0, stream, args);
   launch(norm_rows<X, Out, Weight>, static_cast<unsigned>(args.rows), threads, 0, stream, args);
 }
 

@@ -30,6 +30,23 @@ __global__ void embed_rows(const Embed args) {
   }
 }
 
+/// Tables of one type and rows that are walked in eights.
+template <class Out, class Table>
+__global__ void embed8(const Embed args) {
+  after_predecessors();
+  const int64_t t = blockIdx.x;
+  for (int c = static_cast<int>(threadIdx.x) * 8; c < args.width; c += static_cast<int>(blockDim.x) * 8) {
+    float sum[8], more[8];
+    load8(static_cast<const Table*>(args.terms[0].table) + args.terms[0].ids[t] * args.terms[0].stride + c, sum);
+    for (int i = 1; i < args.count; ++i) {
+      load8(static_cast<const Table*>(args.terms[i].table) + args.terms[i].ids[t] * args.terms[i].stride + c, more);
+#pragma unroll
+      for (int k = 0; k < 8; ++k) sum[k] += more[k];
+    }
+    store8(static_cast<Out*>(args.out.data) + t * args.out.stride + c, sum);
+  }
+}
+
 __global__ void gather(Matrix2 out, Matrix2 x, const int32_t* rows, int width) {
   after_predecessors();
   const int64_t i = blockIdx.x, from = rows[i];
@@ -152,6 +169,20 @@ __global__ void convert_elements(Matrix2 out, Matrix2 source, int64_t columns, i
 }  // namespace
 
 void embed(const Embed& args, cudaStream_t stream) {
+  const Type out = args.out.type, table = args.terms[0].type;
+  bool wide = args.width % 8 == 0 && !args.accumulate && vectors(args.out);
+  for (int i = 0; i < args.count; ++i)
+    wide = wide && args.terms[i].type == table && vectors(args.terms[i].table, args.terms[i].stride, table);
+  const auto rows = static_cast<unsigned>(args.rows);
+  constexpr unsigned kLanes = 96;
+  if (wide && out == Type::f16 && table == Type::f16)
+    return launch(embed8<__half, __half>, rows, kLanes, 0, stream, args);
+  if (wide && out == Type::f32 && table == Type::f16)
+    return launch(embed8<float, __half>, rows, kLanes, 0, stream, args);
+  if (wide && out == Type::bf16 && table == Type::bf16)
+    return launch(embed8<__nv_bfloat16, __nv_bfloat16>, rows, kLanes, 0, stream, args);
+  if (wide && out == Type::f32 && table == Type::bf16)
+    return launch(embed8<float, __nv_bfloat16>, rows, kLanes, 0, stream, args);
   launch(embed_rows, static_cast<unsigned>(args.rows), kThreads, 0, stream, args);
 }
 

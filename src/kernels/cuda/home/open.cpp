@@ -48,6 +48,14 @@ void check_device(int index) {
 
 }  // namespace
 
+Status find_cuda(int index) {
+  return capture([&] { check_device(index); });
+}
+
+bool cuda_built_in() {
+  return true;
+}
+
 Result<std::unique_ptr<Ops>> make_cuda_ops(const CudaOptions& options) {
   return capture([&]() -> std::unique_ptr<Ops> {
     if (options.dtype != DType::f32 && options.dtype != DType::f16 && options.dtype != DType::bf16)
