@@ -18,6 +18,7 @@ Listener::Listener(ListenOptions options, Accepted accepted)
     : options_(std::move(options)),
       accepted_(std::move(accepted)),
       io_(options_.threads),
+      stay_(asio::make_work_guard(io_)),
       acceptor_(asio::make_strand(io_)) {}
 
 Listener::~Listener() {

@@ -1,6 +1,7 @@
 #pragma once
 // A listening socket and the threads that serve what it accepts; shared by both transports.
 
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <chrono>
@@ -47,6 +48,8 @@ class Listener {
   ListenOptions options_;
   Accepted accepted_;
   boost::asio::io_context io_;
+  // Threads stay until stop(): work may still post its end to a connection that has closed, as the last of them.
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> stay_;
   boost::asio::ip::tcp::acceptor acceptor_;  // on a strand of its own: accepting and closing meet there
   std::vector<std::thread> threads_;
 };
