@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Installs, builds and runs the fast suite: unit, golden and property tests, then the real server driven by real clients.
-# With CI=true also what takes longer and is rarely wanted at a desk: the GPU home compiled (where there is a CUDA toolkit), the suite
-# under sanitizers (make sanitize) and every fuzz target for a minute (make fuzz). Ends with one line.
+# With CI=true also the GPU home is compiled, where there is a CUDA toolkit. Ends with one line.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 begin=$SECONDS
@@ -20,7 +19,5 @@ if [[ -n ${CI:-} ]]; then
   else
     echo "==> The GPU home is not compiled: there is no nvcc here"
   fi
-  scripts/sanitize.sh
-  scripts/fuzz.sh
 fi
 echo "==> All tests passed in $((SECONDS - begin)) s"
