@@ -69,7 +69,7 @@ def test_configuration_errors_name_the_line(repository):
 
 
 def test_flags_of_tritonserver(repository):
-    server = Server("--model-store", repository, "--model-control-mode=explicit", "--load-model=identity", "--strict-readiness", "false", "--metrics-port=0", "--http-address=127.0.0.1",
+    server = Server("--model-store", repository, "--model-control-mode=explicit", "--load-model=identity", "--strict-readiness", "false", "--metrics-port=0", "--grpc-port=0", "--http-address=127.0.0.1",
                     "--pinned-memory-pool-byte-size=1024", "--log-verbose=1")
     try:
         assert "--pinned-memory-pool-byte-size" in server.log()

@@ -67,7 +67,7 @@ TEST_P(Properties, ANormRowDoesNotDependOnItsNeighbours) {
     const Array x = normal(random, rows, width);
     Array weight = normal(random, 1, width);
     weight.shape = Shape{width};
-    const auto normed = [&](const Array& part) {
+    const auto normed = [&, width = width](const Array& part) {
       const Placed out = h->place(blank(part.rows, width));
       NormArgs args{.out = out.view, .x = h->place(part).view, .weight = h->place(weight).view};
       h->ops().norm(args);
