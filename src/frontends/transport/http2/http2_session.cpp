@@ -225,11 +225,13 @@ void Http2Session::start() {
 
 void Http2Session::read() {
   // A client that sends and does not read is not read either.
-  if (reading_ || closed_ || ending_ || outgoing_.size() >= kWriteBlock) return;
+  if (reading_ || closed_ || ending_ || lingering_ || outgoing_.size() >= kWriteBlock) return;
   reading_ = true;
   wire_.async_read_some(asio::buffer(incoming_), [self = shared_from_this()](error_code error, size_t bytes) {
     self->reading_ = false;
-    if (!self->closed_ && !self->lingering_) self->on_read(error, bytes);
+    if (self->closed_) return;
+    if (!self->lingering_) return self->on_read(error, bytes);
+    if (self->said_end_) self->discard();
   });
 }
 
@@ -335,7 +337,8 @@ void Http2Session::linger() {
     if (self->closed_) return;
     error_code ignored;
     self->wire_.socket().shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
-    self->discard();
+    self->said_end_ = true;
+    if (!self->reading_) self->discard();  // else when the cancelled read has told: two at once are not allowed
   });
 }
 

@@ -89,6 +89,7 @@ class Http2Session : public std::enable_shared_from_this<Http2Session> {
   bool drain_finished_ = false;
   bool ending_ = false;  // close when what is collected is written
   bool lingering_ = false;
+  bool said_end_ = false;  // lingering, and our side of the connection is closed
   bool closed_ = false;
 };
 
