@@ -46,6 +46,14 @@ Row make_sequence(SequenceRequest&& request, const ModelInfo& info, const Engine
   }
   const GenerationOptions& generation = row->request.generation;
   row->prompt = static_cast<int>(row->history.size());
+  if (generation.num_beams > 1) {
+    BeamSearch search(generation, std::move(row->request.hypothesis_end), row->history, info.vocab);
+    std::vector<BeamGroup::Holding> holdings(static_cast<size_t>(generation.num_beams));
+    row->beams = std::make_unique<BeamGroup>(BeamGroup{std::move(search), std::move(holdings), {}});
+    row->blocks_needed =
+        beam_blocks(row->prompt, generation.max_new_tokens, generation.num_beams, options.block_tokens);
+    return row;
+  }
   row->blocks_needed = blocks_for(row->prompt + generation.max_new_tokens, options.block_tokens);
   if (needs_history(generation))
     row->history.reserve(row->history.size() + static_cast<size_t>(generation.max_new_tokens));
@@ -96,6 +104,7 @@ class EngineLoop final : public Engine {
   void deliver_decoded(const StepResult& result, Clock::time_point now);
   size_t deliver_prompt(const Plan::Chunk& chunk, const StepResult& result, size_t begin);
   void deliver_token(Sequence& row, const StepResult& result, size_t index, Clock::time_point now);
+  void deliver_beams(Sequence& row, const StepResult& result, size_t index, Clock::time_point now);
   void fail_step(const Status& status);
   void finish(Sequence& row, SequenceEvent&& event);
   void finish_generated(Sequence& row, FinishReason reason);
@@ -249,7 +258,7 @@ void EngineLoop::drop_rows() {
   for (const auto& [row, why] : plan_.dropped) {
     if (why == StatusCode::deadline_exceeded) {
       fail_row(*row, Status(why, "the deadline passed before the row ended"));
-    } else if (row->generated > 0) {
+    } else if (row->generated > 0 && !row->beams) {
       finish_generated(*row, FinishReason::cancelled);
     } else {
       fail_row(*row, Status(why, "cancelled by the caller"));
@@ -314,11 +323,18 @@ void EngineLoop::deliver_decoded(const StepResult& result, Clock::time_point now
   size_t selected = 0, scored = 0;
   for (const Plan::Chunk& chunk : plan_.decode) {
     Sequence& row = *chunk.sequence;
+    if (chunk.beam > 0) continue;  // told with the first
     const bool selects = chunk.selects();
+    const bool prompt_ends = row.phase == Sequence::Phase::prefill;  // read as one beam
     row.computed += chunk.count;
     if (row.phase == Sequence::Phase::prefill) {
       if (row.request.generation.prompt_logprobs) scored += deliver_prompt(chunk, result, scored);
       if (row.computed == row.prompt) row.phase = Sequence::Phase::decode;
+    }
+    if (selects && row.beams) {
+      deliver_beams(row, result, selected, now);
+      selected += prompt_ends ? 1 : static_cast<size_t>(row.width());
+      continue;
     }
     if (selects) deliver_token(row, result, selected++, now);
     if (!selects && row.phase == Sequence::Phase::decode) finish_generated(row, FinishReason::length);  // scoring only
@@ -340,14 +356,36 @@ size_t EngineLoop::deliver_prompt(const Plan::Chunk& chunk, const StepResult& re
   return known;
 }
 
+Status nothing_to_choose(const Sequence& row) {
+  return {StatusCode::internal, fmt::format("generated token {} cannot be chosen: each score is not a number, or its "
+                                            "token is forbidden; check the weights, or compute in float32",
+                                            row.generated + 1)};
+}
+
+/// The step's rows of one group, from `index` on.
+void EngineLoop::deliver_beams(Sequence& row, const StepResult& result, size_t index, Clock::time_point now) {
+  BeamSearch& search = row.beams->search;
+  const auto stride = static_cast<size_t>(result.inputs->top_tokens);
+  const size_t rows = row.generated == 0 ? 1 : static_cast<size_t>(row.width());
+  const auto part = [&](auto span) { return span.subspan(index * stride, rows * stride); };
+  if (!search.advance(part(result.top_ids), part(result.top_logprobs), static_cast<int>(stride)))
+    return fail_row(row, nothing_to_choose(row));
+  if (row.generated++ == 0) row.first_token = now;
+  row.last_token = now;
+  if (!search.ended()) return runner_->follow(row);
+  SequenceEvent event{.kind = SequenceEvent::Kind::finished};
+  event.hypotheses = search.take_hypotheses();
+  if (event.hypotheses.empty()) return fail_row(row, nothing_to_choose(row));
+  event.reason = event.hypotheses[0].reason;
+  for (const Hypothesis& hypothesis : event.hypotheses) event.generated += static_cast<int>(hypothesis.ids.size());
+  stats_.generated_tokens_total += event.generated;
+  event.times = {row.admitted - row.submitted, row.first_token - row.admitted, row.last_token - row.first_token};
+  finish(row, std::move(event));
+}
+
 void EngineLoop::deliver_token(Sequence& row, const StepResult& result, size_t index, Clock::time_point now) {
   // Ops::select_tokens says so of a row in which nothing can be chosen: scores that are all NaN or all forbidden.
-  if (std::isnan(result.logprobs[index]))
-    return fail_row(row,
-                    Status(StatusCode::internal,
-                           fmt::format("generated token {} cannot be chosen: each score is not a number, or its token "
-                                       "is forbidden; check the weights, or compute in float32",
-                                       row.generated + 1)));
+  if (std::isnan(result.logprobs[index])) return fail_row(row, nothing_to_choose(row));
   SequenceEvent event{.kind = SequenceEvent::Kind::token};
   event.token = {result.tokens[index], result.logprobs[index]};
   const size_t stride = static_cast<size_t>(result.inputs->top_tokens);

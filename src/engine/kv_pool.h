@@ -42,6 +42,10 @@ class KvPool {
   void allocate(int count, std::vector<int32_t>& table);
   /// One more holder of each block.
   void retain(std::span<const int32_t> table);
+  int references(int32_t block) const { return references_[static_cast<size_t>(block)]; }
+  /// A block's contents in every layer, copied: after the work before, before the work that follows. `from` and `to`
+  /// are [2 · n] i32 on the device, keys as block numbers and values `total()` further on.
+  void copy(Ops& ops, const Tensor& from, const Tensor& to);
   /// One holder less of each block; empties the table.
   void release(std::vector<int32_t>& table);
 
@@ -52,6 +56,7 @@ class KvPool {
 
  private:
   std::vector<Buffer> buffers_;
+  std::vector<Tensor> blocks_;  // per layer [2 · blocks, a block]: keys, then values
   KvView view_;
   std::vector<int32_t> references_;
   std::vector<int32_t> free_;  // a stack: the block freed last is the warmest in cache
@@ -67,6 +72,8 @@ inline KvPool::KvPool(Ops& ops, const KvPoolShape& shape) {
     buffers_.push_back(ops.allocate(2 * half));
     view_.keys.push_back(buffers_.back().tensor(dtype, extents));
     view_.values.push_back(buffers_.back().tensor(dtype, extents, half));
+    blocks_.push_back(
+        buffers_.back().tensor(dtype, Shape{2 * int64_t{shape.blocks}, extents.elements() / shape.blocks}));
   }
   references_.assign(static_cast<size_t>(shape.blocks), 0);
   free_.reserve(references_.size());
@@ -82,6 +89,10 @@ inline void KvPool::allocate(int count, std::vector<int32_t>& table) {
     references_[static_cast<size_t>(block)] = 1;
     table.push_back(block);
   }
+}
+
+inline void KvPool::copy(Ops& ops, const Tensor& from, const Tensor& to) {
+  for (const Tensor& layer : blocks_) ops.copy_rows(layer, from, to);
 }
 
 inline void KvPool::retain(std::span<const int32_t> table) {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <functional>
 
+#include "engine/beams/beam_group.h"
 #include "engine/kv_pool.h"
 
 namespace inazuma {
@@ -12,6 +13,7 @@ namespace {
 
 constexpr int kUnboundedContext = 2048;
 constexpr int kMaxTopTokens = 100;
+constexpr int kMaxBeams = 64;
 constexpr int kMaxPriority = 1 << 20;
 constexpr int64_t kCpuPoolBytes = int64_t{1} << 30;
 constexpr int64_t kGpuPoolBytes = int64_t{16} << 30;
@@ -145,7 +147,27 @@ void check_sampling(const GenerationOptions& g) {
   require(std::isfinite(g.presence_penalty), "presence_penalty", g.presence_penalty, "finite");
 }
 
-void check_generation(const GenerationOptions& g, const ModelInfo& info) {
+void check_beams(const GenerationOptions& g, const EngineOptions& options) {
+  require(g.num_beams >= 1 && g.num_beams <= kMaxBeams, "num_beams", g.num_beams, fmt::format("in [1, {}]", kMaxBeams));
+  require(g.num_return_sequences >= 1 && g.num_return_sequences <= g.num_beams, "num_return_sequences",
+          g.num_return_sequences, fmt::format("in [1, {}] (num_beams)", g.num_beams));
+  if (g.num_beams == 1) return;
+  if (g.num_beams > options.max_sequences)
+    throw fail(StatusCode::invalid,
+               "num_beams is {}, but the engine runs {} sequences at once (ask for fewer, or raise max_sequences)",
+               g.num_beams, options.max_sequences);
+  require(std::isfinite(g.length_penalty), "length_penalty", g.length_penalty, "finite");
+  require(std::isfinite(g.beam_diversity), "beam_diversity", g.beam_diversity, "finite");
+  if (g.sample)
+    throw fail(StatusCode::invalid, "num_beams is {} and sampling is on: beams are searched, not drawn", g.num_beams);
+  require(g.top_tokens == 0, "top_tokens", g.top_tokens, "0 with num_beams above 1: a search tells hypotheses");
+  if (g.max_new_tokens == 0)
+    throw fail(StatusCode::invalid, "max_new_tokens is 0, must be at least 1 with num_beams above 1");
+}
+
+void check_generation(const GenerationOptions& g, const ModelInfo& info, const EngineOptions& options) {
+  check_beams(g, options);
+
   const int least = g.prompt_logprobs ? 0 : 1;  // scoring a prompt needs no new token
   require(g.max_new_tokens >= least, "max_new_tokens", g.max_new_tokens, fmt::format("at least {}", least));
   require(g.min_new_tokens >= 0 && g.min_new_tokens <= g.max_new_tokens, "min_new_tokens", g.min_new_tokens,
@@ -168,8 +190,24 @@ void check_generation(const GenerationOptions& g, const ModelInfo& info) {
   check_sampling(g);
 }
 
-void check_length(size_t prompt, const GenerationOptions& g, int limit) {
-  if (static_cast<int64_t>(prompt) + g.max_new_tokens <= limit) return;
+/// A group must fit into the pool at once, or it would wait for ever.
+void check_room(int prompt, int source, const GenerationOptions& g, const EngineOptions& options) {
+  if (g.num_beams == 1) return;
+  const int64_t blocks = int64_t{beam_blocks(prompt, g.max_new_tokens, g.num_beams, options.block_tokens)} +
+                         blocks_for(source, options.block_tokens);
+  const int64_t most = options.kv_tokens / options.block_tokens;
+  if (blocks > most)
+    throw fail(
+        StatusCode::too_long,
+        "num_beams {} with max_new_tokens {} may need the keys and values of {} tokens, there is room for {} (ask for "
+        "fewer beams or tokens, or raise kv_tokens)",
+        g.num_beams, g.max_new_tokens, blocks * options.block_tokens, most * options.block_tokens);
+}
+
+void check_length(size_t prompt, int source, const GenerationOptions& g, const EngineOptions& options) {
+  const int limit = options.max_context;
+  if (static_cast<int64_t>(prompt) + g.max_new_tokens <= limit)
+    return check_room(static_cast<int>(prompt), source, g, options);
   throw fail(StatusCode::too_long,
              "text too long: prompt of {} tokens + max_new_tokens {} = {}, the context holds {} (shorten the text or "
              "lower max_new_tokens)",
@@ -192,15 +230,15 @@ void check_request(const SequenceRequest& request, const ModelInfo& info, const 
   check_type_ids(request, info);
   check_wanted(request, info, length);
   if (!info.has_decoder) return;
-  check_generation(request.generation, info);
+  check_generation(request.generation, info, options);
   if (!info.has_encoder) {
     if (!request.decoder_ids.empty())
       throw fail(StatusCode::invalid, "decoder_ids are only for encoder-decoders; put the prompt in ids");
-    check_length(request.ids.size(), request.generation, options.max_context);
+    check_length(request.ids.size(), 0, request.generation, options);
     return;
   }
   check_ids("decoder_ids", request.decoder_ids, info.vocab);
-  check_length(std::max<size_t>(request.decoder_ids.size(), 1), request.generation, options.max_context);
+  check_length(std::max<size_t>(request.decoder_ids.size(), 1), static_cast<int>(length), request.generation, options);
 }
 
 }  // namespace inazuma

@@ -45,20 +45,51 @@ Runner::Runner(const Model& model, Ops& ops, const EngineOptions& options)
       builder_(model.info(), options_, ops.records()),
       records_(ops.records()) {
   words_.reserve(2 * static_cast<size_t>(options_.max_sequences));
+  if (model.info().has_decoder)
+    copies_ = ops.allocate(4 * static_cast<size_t>(options_.max_sequences) * sizeof(int32_t));
 }
 
 void Runner::admit(Sequence& row) {
   pool_.allocate(row.blocks_needed, row.blocks);
   pool_.allocate(row.cross_blocks_needed, row.cross_blocks);
   if (row.prompt == 0) return;
-  row.slot = history_.take();
-  history_.write_prompt(ops_, row.slot, row.history);
+  if (row.beams) {
+    for (BeamGroup::Holding& holding : row.beams->holdings) holding.slot = history_.take();
+    row.beams->begin(pool_, row.blocks, row.prompt);
+  } else {
+    row.slot = history_.take();
+  }
+  history_.write(ops_, row.slot_of(0), 0, row.history);
 }
 
 void Runner::release(Sequence& row) {
+  if (row.beams) {
+    row.beams->end(pool_);
+    for (BeamGroup::Holding& holding : row.beams->holdings) history_.give_back(holding.slot);
+  }
   pool_.release(row.blocks);
   pool_.release(row.cross_blocks);
   history_.give_back(row.slot);
+}
+
+void Runner::follow(Sequence& row) {
+  const BeamGroup::Moves moves = row.beams->follow(pool_, row.computed);
+  const std::vector<Beam>& beams = row.beams->search.beams();
+  for (size_t i = 0; i < beams.size(); ++i) {  // the newest id; the device wrote what was best for the row alone
+    const auto newest = static_cast<int>(beams[i].ids.size()) - 1;
+    history_.write(ops_, row.slot_of(static_cast<int>(i)), newest, std::span(beams[i].ids).last(1));
+  }
+  for (const int i : moves.rewrite) history_.write(ops_, row.slot_of(i), 0, beams[static_cast<size_t>(i)].ids);
+  const size_t count = moves.copy_from.size();
+  if (count == 0) return;
+  copy_words_.clear();
+  for (const std::vector<int32_t>* blocks : {&moves.copy_from, &moves.copy_to})
+    for (const int32_t values : {0, pool_.total()})
+      for (const int32_t block : *blocks) copy_words_.push_back(block + values);
+  const auto half = static_cast<int64_t>(2 * count);
+  ops_.upload(copies_.tensor(DType::i32, Shape{2 * half}), copy_words_.data());
+  pool_.copy(ops_, copies_.tensor(DType::i32, Shape{half}),
+             copies_.tensor(DType::i32, Shape{half}, 2 * count * sizeof(int32_t)));
 }
 
 const StepResult& Runner::run(const Plan& plan) {
@@ -130,9 +161,8 @@ Output Runner::recorded_work(const StepInputs& step) {
 
 void Runner::forget_oldest() {
   ops_.synchronize();  // the oldest may still be at work
-  const auto oldest = std::min_element(recorded_.begin(), recorded_.end(), [](const auto& a, const auto& b) {
-    return a.second.used < b.second.used;
-  });
+  const auto oldest = std::min_element(recorded_.begin(), recorded_.end(),
+                                       [](const auto& a, const auto& b) { return a.second.used < b.second.used; });
   recorded_.erase(oldest);
 }
 

@@ -40,6 +40,8 @@ class Runner {
   void admit(Sequence& row);
   /// Takes them back.
   void release(Sequence& row);
+  /// The search of the row's beams has chosen: tables, history and blocks follow it.
+  void follow(Sequence& row);
   /// One step. Rows are only read: progress is noted by the engine once the step has succeeded.
   const StepResult& run(const Plan& plan);
   /// Runs the largest plans of at most `tokens` rows per lane that the options allow. With kWholePlan a shortage of
@@ -72,11 +74,12 @@ class Runner {
   EngineOptions options_;
   KvPool pool_;
   History history_;
+  Buffer copies_;  // of follow: blocks from, blocks to
   Arena arena_;
   StepBuilder builder_;
   Tensor
       selected_;  // [4-byte words]: tokens, log-probabilities, alternatives, prompt's log-probabilities; on the device
-  std::vector<int32_t> words_;
+  std::vector<int32_t> words_, copy_words_;
   std::vector<float> rows_, pooled_;
   StepResult result_;
   bool records_;

@@ -22,15 +22,14 @@ void ban_repeated_ngrams(const std::vector<int32_t>& ids, size_t n, std::vector<
 
 /// The last id of each bad word whose other ids are the tail. A word longer than the text so far is skipped, even if
 /// its beginning is the whole text: transformers compares its full length.
-void ban_bad_words(const Sequence& row, std::vector<int32_t>& bans) {
-  const GenerationOptions& options = row.request.generation;
+void ban_bad_words(const GenerationOptions& options, const std::vector<int32_t>& history, std::vector<int32_t>& bans) {
   for (const std::vector<int32_t>& word : options.bad_words) {
     if (word.size() == 1) {
       if (!contains(options.eos, word[0])) bans.push_back(word[0]);  // a lone eos is no bad word
       continue;
     }
-    if (word.size() > row.history.size()) continue;
-    const auto tail = row.history.end() - static_cast<std::ptrdiff_t>(word.size() - 1);
+    if (word.size() > history.size()) continue;
+    const auto tail = history.end() - static_cast<std::ptrdiff_t>(word.size() - 1);
     if (std::equal(word.begin(), word.end() - 1, tail)) bans.push_back(word.back());
   }
 }
@@ -49,7 +48,7 @@ std::optional<int32_t> forced_token(const Sequence& row) {
   return std::nullopt;
 }
 
-void append_bans(const Sequence& row, int vocab, std::vector<int32_t>& bans) {
+void append_bans(const Sequence& row, int vocab, std::vector<int32_t>& bans, int beam) {
   if (const std::optional<int32_t> forced = forced_token(row)) {
     for (int32_t id = 0; id < vocab; ++id)
       if (id != *forced) bans.push_back(id);
@@ -57,14 +56,19 @@ void append_bans(const Sequence& row, int vocab, std::vector<int32_t>& bans) {
   }
   const GenerationOptions& options = row.request.generation;
   bans.insert(bans.end(), options.suppress.begin(), options.suppress.end());
-  if (options.no_repeat_ngram > 0) ban_repeated_ngrams(row.history, static_cast<size_t>(options.no_repeat_ngram), bans);
-  ban_bad_words(row, bans);
+  const std::vector<int32_t>& history = row.history_of(beam);
+  if (options.no_repeat_ngram > 0) ban_repeated_ngrams(history, static_cast<size_t>(options.no_repeat_ngram), bans);
+  ban_bad_words(options, history, bans);
 }
 
-SelectionRow selection_row(const Sequence& row, int ban_begin, int ban_end) {
+int wanted_alternatives(const Sequence& row) {
+  return row.beams ? row.beams->search.candidates() : row.request.generation.top_tokens;
+}
+
+SelectionRow selection_row(const Sequence& row, int ban_begin, int ban_end, int beam) {
   const GenerationOptions& options = row.request.generation;
   SelectionRow out;
-  out.slot = row.slot;
+  out.slot = row.slot_of(beam);
   out.length = row.length();
   out.generated = row.generated;
   out.ban_begin = ban_begin;
@@ -75,7 +79,9 @@ SelectionRow selection_row(const Sequence& row, int ban_begin, int ban_end) {
   std::copy_n(options.eos.begin(), out.eos_count, out.eos);
   out.sample = options.sample ? 1 : 0;
   out.top_k = options.top_k;
-  out.temperature = options.temperature;
+  const bool beams = options.num_beams > 1;
+  out.log_softmax_first = beams && !options.beam_logits ? 1 : 0;
+  if (options.sample || (beams && options.beam_logits)) out.temperature = options.temperature;
   out.top_p = options.top_p;
   out.min_p = options.min_p;
   out.typical_p = options.typical_p;

@@ -11,17 +11,22 @@
 
 namespace inazuma {
 
-/// Whether generated ids must be kept on the host: n-grams and longer bad words look back at them.
+/// Whether generated ids must be kept on the host: n-grams and longer bad words look back at them. (A beam search keeps
+/// its own.)
 bool needs_history(const GenerationOptions& options);
 
 /// The only id allowed next: forced_bos as the second id of the decoder, forced_eos as the last within max_new_tokens.
 std::optional<int32_t> forced_token(const Sequence& row);
 
-/// Appends every id that may not come next (duplicates are harmless); all but one when that one is forced.
-void append_bans(const Sequence& row, int vocab, std::vector<int32_t>& bans);
+/// Appends every id that may not come next (duplicates are harmless); all but one when that one is forced. `beam`
+/// counts among the row's beams.
+void append_bans(const Sequence& row, int vocab, std::vector<int32_t>& bans, int beam = 0);
 
 /// The row's parameters; its bans are [ban_begin, ban_end) of the step's list.
-SelectionRow selection_row(const Sequence& row, int ban_begin, int ban_end);
+SelectionRow selection_row(const Sequence& row, int ban_begin, int ban_end, int beam = 0);
+
+/// How many alternatives of the next token the row wants to know: those it tells, or those its beams choose among.
+int wanted_alternatives(const Sequence& row);
 
 /// Whether generation ends after `token`, the row's newest (already counted in `generated`), and why.
 std::optional<FinishReason> finish_reason(const Sequence& row, int32_t token);

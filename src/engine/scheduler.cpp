@@ -68,9 +68,9 @@ bool give(Sequence& row, Filling& step) {
 
 bool admit(Sequence& row, Filling& step) {
   const int blocks = row.blocks_needed + row.cross_blocks_needed;
-  if (step.sequences <= 0 || blocks > step.blocks || !give(row, step)) return false;
+  if (step.sequences < row.width() || blocks > step.blocks || !give(row, step)) return false;
   step.plan.admitted.push_back(&row);
-  --step.sequences;
+  step.sequences -= row.width();
   step.blocks -= blocks;
   return true;
 }
@@ -86,10 +86,10 @@ void plan_step(std::span<const std::unique_ptr<Sequence>> waiting, std::span<con
       step.blocks += static_cast<int>(row->blocks.size() + row->cross_blocks.size());
       continue;
     }
-    --step.sequences;
+    step.sequences -= row->width();
     if (row->phase != Sequence::Phase::decode) continue;
-    plan.decode.push_back({row.get(), row->computed, 1});
-    --step.tokens;
+    for (int beam = 0; beam < row->width(); ++beam) plan.decode.push_back({row.get(), row->computed, 1, beam});
+    step.tokens -= row->width();
   }
   bool open = true;  // nobody has been refused yet
   for (const auto& row : running)

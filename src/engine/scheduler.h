@@ -8,6 +8,7 @@
 //   waiting ones, in order; the first that cannot go on stops all behind it. So a row that needs much is never
 //   overtaken because of its size: everything it waits for (decoding rows, each of at most max_new_tokens steps) ends
 //   by itself.
+// - A row with beams counts as that many sequences, and decodes that many tokens a step.
 // - A source is read whole. One that exceeds what is left of the budget is read when it is the first reader of a step,
 // and
 //   then as the only one; decoding rows go on beside it.
@@ -25,6 +26,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/beams/beam_group.h"
 #include "engine/sequence.h"
 
 namespace inazuma {
@@ -54,10 +56,19 @@ struct Sequence {
   int cross_blocks_needed = 0;  ///< for the source
   std::vector<int32_t> blocks, cross_blocks;
   std::vector<TokenLogprob> prompt_logprobs;
+  std::unique_ptr<BeamGroup> beams;  ///< with num_beams above 1; a prompt is read as beam 0
 
   Clock::time_point submitted, admitted, first_token, last_token;
 
   int length() const { return prompt + generated; }
+  int width() const { return request.generation.num_beams; }
+  int slot_of(int beam) const { return beams ? beams->holdings[static_cast<size_t>(beam)].slot : slot; }
+  const std::vector<int32_t>& blocks_of(int beam) const {
+    return beams ? beams->holdings[static_cast<size_t>(beam)].blocks : blocks;
+  }
+  const std::vector<int32_t>& history_of(int beam) const {
+    return beams ? beams->search.beams()[static_cast<size_t>(beam)].ids : history;
+  }
   int source() const { return static_cast<int>(request.ids.size()); }
   int64_t rank() const;  ///< order among the waiting; lower goes first
 };
@@ -80,11 +91,13 @@ struct Plan {
     Sequence* sequence;
     StatusCode why;  ///< cancelled or deadline_exceeded
   };
-  /// `count` decoder ids of a sequence from `begin` on: one for a decoding row, a chunk for one being prefilled.
+  /// `count` decoder ids of a sequence from `begin` on: one for a decoding row, a chunk for one being prefilled. The
+  /// beams of a row follow one another.
   struct Chunk {
     Sequence* sequence;
     int begin;
     int count;
+    int beam = 0;
     bool selects() const {
       return begin + count == sequence->length() && sequence->request.generation.max_new_tokens > 0;
     }

@@ -36,7 +36,7 @@ History::History(Ops& ops, int slots, int capacity) : spare_(slots) {
   const Shape shape{slots + 1, capacity};
   buffer_ = ops.allocate(static_cast<size_t>(shape.elements()) * sizeof(int32_t));
   tensor_ = buffer_.tensor(DType::i32, shape);
-  write_prompt(ops, spare_, std::vector<int32_t>(static_cast<size_t>(capacity)));
+  write(ops, spare_, 0, std::vector<int32_t>(static_cast<size_t>(capacity)));
 }
 
 int History::take() {
@@ -51,9 +51,10 @@ void History::give_back(int& slot) {
   slot = -1;
 }
 
-void History::write_prompt(Ops& ops, int slot, const std::vector<int32_t>& ids) {
+void History::write(Ops& ops, int slot, int begin, std::span<const int32_t> ids) {
   const Tensor row = tensor_.rows(slot, slot + 1);
-  ops.upload(Tensor(row.data(), DType::i32, Shape{static_cast<int64_t>(ids.size())}, row.device()), ids.data());
+  int32_t* const at = static_cast<int32_t*>(row.data()) + begin;
+  ops.upload(Tensor(at, DType::i32, Shape{static_cast<int64_t>(ids.size())}, row.device()), ids.data());
 }
 
 namespace {
@@ -256,8 +257,9 @@ void StepBuilder::gather_decoder(const Plan& plan, const KvPool& pool) {
   for (const Plan::Chunk& chunk : plan.decode) {
     const Sequence& row = *chunk.sequence;
     append_range(d.positions, chunk.begin, chunk.count);
-    d.history_slots.resize(d.positions.size(), row.slot);
-    for (int i = 0; i < chunk.count; ++i) d.slots.push_back(pool.slot(row.blocks, chunk.begin + i));
+    d.history_slots.resize(d.positions.size(), row.slot_of(chunk.beam));
+    const Ints& blocks = row.blocks_of(chunk.beam);
+    for (int i = 0; i < chunk.count; ++i) d.slots.push_back(pool.slot(blocks, chunk.begin + i));
     d.offsets.push_back(static_cast<int32_t>(d.positions.size()));
     d.context_lengths.push_back(chunk.begin + chunk.count);
     lane.max_query = std::max(lane.max_query, chunk.count);
@@ -275,7 +277,8 @@ void StepBuilder::gather_tables(const Plan& plan, const KvPool& pool) {
   const int cross_width = blocks_for(step_.batch.decoder.max_cross_context, pool.block_tokens());
   for (const Plan::Chunk& chunk : plan.decode) {
     const Sequence& row = *chunk.sequence;
-    append_table(decoder_.block_tables, row.blocks, blocks_for(chunk.begin + chunk.count, pool.block_tokens()), width);
+    const int used = blocks_for(chunk.begin + chunk.count, pool.block_tokens());
+    append_table(decoder_.block_tables, row.blocks_of(chunk.beam), used, width);
     if (!info_.has_encoder) continue;
     append_table(decoder_.cross_tables, row.cross_blocks, static_cast<int>(row.cross_blocks.size()), cross_width);
   }
@@ -291,10 +294,10 @@ void StepBuilder::gather_selection(const Plan& plan) {
     if (!chunk.selects()) continue;
     Sequence& row = *chunk.sequence;
     const int ban_begin = static_cast<int>(bans_.size());
-    append_bans(row, info_.vocab, bans_);
-    selection_.push_back(selection_row(row, ban_begin, static_cast<int>(bans_.size())));
+    append_bans(row, info_.vocab, bans_, chunk.beam);
+    selection_.push_back(selection_row(row, ban_begin, static_cast<int>(bans_.size()), chunk.beam));
     step_.selecting.push_back(&row);
-    step_.top_tokens = std::max(step_.top_tokens, row.request.generation.top_tokens);
+    step_.top_tokens = std::max(step_.top_tokens, wanted_alternatives(row));
     d.rows.push_back(d.offsets[i + 1] - 1);
   }
   for (size_t i = 0; i < plan.decode.size(); ++i) {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "engine/engine.h"
@@ -46,7 +47,8 @@ class History {
   int spare() const { return spare_; }
   int take();                 ///< a free row; Error(internal) when none is left (admission counts them)
   void give_back(int& slot);  ///< sets it to -1; ignores -1
-  void write_prompt(Ops& ops, int slot, const std::vector<int32_t>& ids);
+  /// Puts `ids` at [begin, begin + ids) of a row.
+  void write(Ops& ops, int slot, int begin, std::span<const int32_t> ids);
 
  private:
   Buffer buffer_;

@@ -81,6 +81,8 @@ void check_selection(const SelectionArgs& args) {
     if (!(row.temperature > 0.0f) || !(row.repetition_penalty > 0.0f))
       throw fail(StatusCode::internal, "{}: row {} has temperature {} and repetition penalty {}, both must be > 0", op,
                  r, row.temperature, row.repetition_penalty);
+    if (row.log_softmax_first != 0 && row.sample != 0)
+      throw fail(StatusCode::internal, "{}: row {} draws from scores that are not normalised last", op, r);
   }
 }
 

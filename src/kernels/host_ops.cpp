@@ -119,6 +119,17 @@ void HostOps::do_gather_rows(const Tensor& out, const Tensor& x, const Tensor& r
                  static_cast<size_t>(x.cols()) * sizeof(float));
 }
 
+void HostOps::do_copy_rows(const Tensor& x, const Tensor& from, const Tensor& to) {
+  check_ids("copy_rows: from", from, x.rows());
+  check_ids("copy_rows: to", to, x.rows());
+  const size_t bytes = static_cast<size_t>(x.cols()) * size_of(x.dtype());
+  char* const rows = static_cast<char*>(x.data());
+  const int32_t* source = from.as<int32_t>();
+  const int32_t* target = to.as<int32_t>();
+  for (int64_t i = 0; i < from.rows(); ++i)
+    std::memmove(rows + static_cast<size_t>(target[i]) * bytes, rows + static_cast<size_t>(source[i]) * bytes, bytes);
+}
+
 void HostOps::do_read_history(const Tensor& ids, const Tensor& history, const Tensor& slots, const Tensor& positions) {
   check_ids("read_history: slots", slots, history.rows());
   check_ids("read_history: positions", positions, history.cols());

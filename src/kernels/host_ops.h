@@ -21,6 +21,7 @@ class HostOps : public Ops {
   void do_download(void* destination, const Tensor& source) final;
   void do_store_kv(const StoreKvArgs& args) final;
   void do_gather_rows(const Tensor& out, const Tensor& x, const Tensor& rows) final;
+  void do_copy_rows(const Tensor& x, const Tensor& from, const Tensor& to) final;
   void do_read_history(const Tensor& ids, const Tensor& history, const Tensor& slots, const Tensor& positions) final;
 };
 

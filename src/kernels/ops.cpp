@@ -250,6 +250,16 @@ void Ops::gather_rows(const Tensor& out, const Tensor& x, const Tensor& rows) {
   if (rows.rows() > 0) do_gather_rows(out, x, rows);
 }
 
+void Ops::copy_rows(const Tensor& x, const Tensor& from, const Tensor& to) {
+  const Check check("copy_rows", *this);
+  check.rank("x", x, 2);
+  check.rank("from", from, 1);
+  check.contiguous("x", x, x.shape(), x.dtype());
+  check.integers("from", from, from.rows());
+  check.integers("to", to, from.rows());
+  if (from.rows() > 0) do_copy_rows(x, from, to);
+}
+
 void Ops::pool(const Tensor& out, const Tensor& x, const Tensor& offsets, const Tensor& which, Pooling pooling) {
   const Check check("pool", *this);
   check.rank("x", x, 2);

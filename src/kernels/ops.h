@@ -151,6 +151,7 @@ struct SelectionArgs {
   Tensor history;   ///< [slots, capacity] i32: decoder-side ids of each running sequence, prompt included
   Tensor tokens;    ///< out [rows] i32
   Tensor logprobs;  ///< out [rows] f32: log-softmax of the scores after processors and warpers at the chosen token
+                    ///< (the score itself with SelectionRow::log_softmax_first)
   Tensor top_ids;   ///< out [rows, n] i32 best first, ties by id, or undefined; removed ids have log-probability -inf
   Tensor top_logprobs;  ///< out [rows, n] f32, or undefined
 };
@@ -210,6 +211,9 @@ class Ops {
   void store_kv(const StoreKvArgs& args);
   /// out[i] = x[rows[i]]. out may be f32 while x is in the compute dtype.
   void gather_rows(const Tensor& out, const Tensor& x, const Tensor& rows);
+  /// x[to[i]] = x[from[i]], in place: blocks of the pool that a second writer needs for itself. x [rows, width] of any
+  /// type; from, to [n] i32. No row is written twice, and none that is written is also read.
+  void copy_rows(const Tensor& x, const Tensor& from, const Tensor& to);
   /// out[i] = pooled rows of sequence which[i]. out [n, width], compute dtype (a pooler reads it) or f32, x [tokens,
   /// width], offsets [sequences + 1], which [n] i32.
   void pool(const Tensor& out, const Tensor& x, const Tensor& offsets, const Tensor& which, Pooling pooling);
@@ -231,6 +235,7 @@ class Ops {
   virtual void do_paged_attention(const PagedAttentionArgs& args) = 0;
   virtual void do_store_kv(const StoreKvArgs& args) = 0;
   virtual void do_gather_rows(const Tensor& out, const Tensor& x, const Tensor& rows) = 0;
+  virtual void do_copy_rows(const Tensor& x, const Tensor& from, const Tensor& to) = 0;
   virtual void do_pool(const Tensor& out, const Tensor& x, const Tensor& offsets, const Tensor& which,
                        Pooling pooling) = 0;
   virtual void do_read_history(const Tensor& ids, const Tensor& history, const Tensor& slots,

@@ -7,7 +7,7 @@ namespace inazuma {
 
 /// How one row's next token is chosen: plain data that travels to the device as bytes. Order of work as in
 /// transformers 4.57 (processors, then warpers): repetition penalty (over all ids of the history), frequency and
-/// presence penalty, bans, minimum lengths, then for sampling temperature, top-k, top-p, min-p, typical-p. Ids outside
+/// presence penalty, bans, minimum lengths, temperature, then for sampling top-k, top-p, min-p, typical-p. Ids outside
 /// the vocabulary (an eos the head does not reach) are ignored.
 struct SelectionRow {
   static constexpr int kMaxEos = 8;
@@ -29,8 +29,11 @@ struct SelectionRow {
   float repetition_penalty = 1.0f;
   float frequency_penalty = 0.0f;  ///< logit -= count of the id among generated ids · p (TGI, OpenAI)
   float presence_penalty = 0.0f;
+  int32_t log_softmax_first = 0;  ///< 1: penalties and bans act on log-probabilities, and what is reported is the score
+                                  ///< itself (beam search as in transformers); 0: log-softmax comes last
+  int32_t reserved = 0;
   uint64_t seed = 0;  ///< the draw is a pure function of (seed, generated): a stream repeats alone or in any batch
 };
-static_assert(sizeof(SelectionRow) == 104, "plain data without padding: it is compared and copied as bytes");
+static_assert(sizeof(SelectionRow) == 112, "plain data without padding: it is compared and copied as bytes");
 
 }  // namespace inazuma

@@ -231,6 +231,9 @@ void WatchedOps::do_store_kv(const StoreKvArgs& args) {
 void WatchedOps::do_gather_rows(const Tensor& out, const Tensor& x, const Tensor& rows) {
   pass("gather_rows", [&] { inner_->gather_rows(out, x, rows); });
 }
+void WatchedOps::do_copy_rows(const Tensor& x, const Tensor& from, const Tensor& to) {
+  pass("copy_rows", [&] { inner_->copy_rows(x, from, to); });
+}
 void WatchedOps::do_pool(const Tensor& out, const Tensor& x, const Tensor& offsets, const Tensor& which,
                          Pooling pooling) {
   pass("pool", [&] { inner_->pool(out, x, offsets, which, pooling); });
@@ -264,6 +267,7 @@ void Collector::on_event(SequenceEvent event) {
     case SequenceEvent::Kind::finished:
       row.reason = event.reason;
       row.generated = event.generated;
+      row.hypotheses = std::move(event.hypotheses);
       row.rows = std::move(event.rows);
       row.pooled = std::move(event.pooled);
       row.times = event.times;

@@ -77,6 +77,7 @@ class WatchedOps final : public Ops {
   void do_paged_attention(const PagedAttentionArgs& args) override;
   void do_store_kv(const StoreKvArgs& args) override;
   void do_gather_rows(const Tensor& out, const Tensor& x, const Tensor& rows) override;
+  void do_copy_rows(const Tensor& x, const Tensor& from, const Tensor& to) override;
   void do_pool(const Tensor& out, const Tensor& x, const Tensor& offsets, const Tensor& which,
                Pooling pooling) override;
   void do_read_history(const Tensor& ids, const Tensor& history, const Tensor& slots, const Tensor& positions) override;
@@ -96,6 +97,7 @@ struct Told {
   std::optional<FinishReason> reason;
   Status failed;
   int generated = 0;
+  std::vector<Hypothesis> hypotheses;
   Rows rows, pooled;
   SequenceTimes times;
   int ends = 0;

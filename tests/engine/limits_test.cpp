@@ -53,6 +53,12 @@ TEST(Limits, EachBadRequestIsRefusedByName) {
       row.generation.temperature = temperature;
     };
   };
+  const auto beams = [](int count, std::function<void(G&)> spoil = {}) {
+    return [=](R& row) {
+      row.generation.num_beams = count;
+      if (spoil) spoil(row.generation);
+    };
+  };
   const Family e = Family::encoder, d = Family::decoder, t = Family::encoder_decoder;
   const StatusCode bad = StatusCode::invalid;
   const Spoiled cases[] = {
@@ -98,6 +104,15 @@ TEST(Limits, EachBadRequestIsRefusedByName) {
       {d, bad, "forced_bos[0] is 97", set(&G::forced_bos, std::optional<int32_t>(97))},
       {d, bad, "no_repeat_ngram is -1", set(&G::no_repeat_ngram, -1)},
       {d, bad, "top_tokens is 98, must be in [0, 97]", set(&G::top_tokens, 98)},
+      {d, bad, "num_beams is 0, must be in [1, 64]", beams(0)},
+      {d, bad, "num_beams is 65, must be in [1, 64]", beams(65)},
+      {d, bad, "num_beams is 40, but the engine runs 32 sequences at once", beams(40)},
+      {d, bad, "num_return_sequences is 2, must be in [1, 1]", set(&G::num_return_sequences, 2)},
+      {d, bad, "num_return_sequences is 0", beams(4, [](G& g) { g.num_return_sequences = 0; })},
+      {d, bad, "length_penalty is nan", beams(4, [=](G& g) { g.length_penalty = nan; })},
+      {d, bad, "beam_diversity is inf", beams(4, [](G& g) { g.beam_diversity = HUGE_VALF; })},
+      {d, bad, "num_beams is 4 and sampling is on", beams(4, [](G& g) { g.sample = true; })},
+      {d, bad, "top_tokens is 2, must be 0", beams(4, [](G& g) { g.top_tokens = 2; })},
       {d, bad, "temperature is 0, must be above 0", sampled(0.0f)},
       {d, bad, "temperature is nan", sampled(nan)},
       {d, bad, "top_k is -1", set(&G::top_k, -1)},
@@ -114,6 +129,19 @@ TEST(Limits, EachBadRequestIsRefusedByName) {
     EXPECT_EQ(status.code(), c.code) << c.words << ": " << status.message();
     EXPECT_THAT(status.message(), HasSubstr(c.words));
   }
+}
+
+TEST(Limits, AGroupFitsIntoThePoolAtOnce) {
+  const auto engine = start(std::make_shared<FakeModel>(Family::decoder), {.block_tokens = 4, .kv_tokens = 64});
+  const auto sink = std::make_shared<Collector>();
+  SequenceRequest row = generate_row({1, 2, 3}, 40, 0, sink);
+  row.generation.num_beams = 3;
+  const Status status = engine->submit({row});
+  EXPECT_EQ(status.code(), StatusCode::too_long);
+  EXPECT_THAT(status.message(), HasSubstr("num_beams 3 with max_new_tokens 40 may need the keys and values of 132"));
+  row.generation.num_beams = 1;
+  accept(*engine, row);
+  EXPECT_TRUE(sink->wait(1));
 }
 
 TEST(Limits, ABatchIsRefusedWholeNamingTheRow) {

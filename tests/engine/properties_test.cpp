@@ -11,6 +11,7 @@ namespace inazuma::test {
 namespace {
 
 constexpr int kPositions = 40;
+constexpr int kMostBeams = 5;
 
 std::vector<int32_t> random_ids(int longest) {
   const int count = *rc::gen::inRange(1, longest + 1);
@@ -23,7 +24,7 @@ EngineOptions random_options(Family family) {
   options.max_batch_tokens = *rc::gen::inRange(1, 60);
   options.block_tokens = *rc::gen::inRange(1, 18);
   if (family == Family::encoder) return options;
-  const int least = 2 * (kPositions + options.block_tokens);
+  const int least = kMostBeams * (kPositions + options.block_tokens);
   options.kv_tokens = least + *rc::gen::inRange(0, 200);
   return options;
 }
@@ -45,7 +46,19 @@ void random_generation(GenerationOptions& g) {
   if (*rc::gen::inRange(0, 5) == 0) g.forced_eos = *rc::gen::inRange(0, FakeModel::kVocab);
 }
 
-SequenceRequest random_row(Family family, int index) {
+void random_beams(GenerationOptions& g, int most) {
+  g.num_beams = *rc::gen::inRange(1, most + 1);
+  if (g.num_beams == 1) return;
+  g.sample = false;
+  g.top_tokens = 0;
+  g.num_return_sequences = *rc::gen::inRange(1, g.num_beams + 1);
+  g.length_penalty = *rc::gen::element(1.0f, 0.0f, 2.0f, -1.0f);
+  g.early_stopping = *rc::gen::element(EarlyStopping::heuristic, EarlyStopping::full, EarlyStopping::never);
+  g.beam_logits = *rc::gen::arbitrary<bool>();
+  g.beam_diversity = *rc::gen::element(0.0f, 0.0f, 0.3f);
+}
+
+SequenceRequest random_row(Family family, int index, int most_beams) {
   SequenceRequest row;
   row.index = index;
   row.priority = *rc::gen::inRange(-1, 2);
@@ -58,6 +71,7 @@ SequenceRequest random_row(Family family, int index) {
   row.ids = random_ids(family == Family::decoder ? kPositions - 16 : kPositions);
   if (family == Family::encoder_decoder && *rc::gen::inRange(0, 3) == 0) row.decoder_ids = random_ids(kPositions - 16);
   random_generation(row.generation);
+  if (*rc::gen::inRange(0, 2) == 0) random_beams(row.generation, most_beams);
   return row;
 }
 
@@ -90,6 +104,12 @@ void check_told(const Told& told, const Told& alone, bool disturbed) {
   RC_ASSERT(told.logprobs == alone.logprobs);
   RC_ASSERT(told.rows.values == alone.rows.values);
   RC_ASSERT(told.pooled.values == alone.pooled.values);
+  RC_ASSERT(told.hypotheses.size() == alone.hypotheses.size());
+  for (size_t i = 0; i < told.hypotheses.size(); ++i) {
+    RC_ASSERT(told.hypotheses[i].ids == alone.hypotheses[i].ids);
+    RC_ASSERT(told.hypotheses[i].logprobs == alone.hypotheses[i].logprobs);
+    RC_ASSERT(told.hypotheses[i].score == alone.hypotheses[i].score);
+  }
   for (size_t i = 0; i < told.top.size(); ++i) RC_ASSERT(told.top[i].size() == alone.top[i].size());
 }
 
@@ -106,12 +126,14 @@ void check_idle(Engine& engine, size_t rows) {
 /// Rows enter in random order and groups; some are cancelled at a random moment, some have a deadline too short.
 void run_trace(Family family) {
   const auto model = std::make_shared<FakeModel>(family, kPositions);
+  const EngineOptions options = random_options(family);
+  const int most_beams = std::min({options.max_sequences, options.max_batch_tokens, kMostBeams - 1});
   const int count = *rc::gen::inRange(1, 14);
   std::vector<SequenceRequest> rows;
-  for (int i = 0; i < count; ++i) rows.push_back(random_row(family, i));
+  for (int i = 0; i < count; ++i) rows.push_back(random_row(family, i, most_beams));
   const std::vector<Told> alone = answers_alone(model, rows);
 
-  const auto engine = start(model, random_options(family));
+  const auto engine = start(model, options);
   const auto sink = std::make_shared<Collector>();
   std::vector<CancelFlag> flags;
   std::vector<bool> disturbed;

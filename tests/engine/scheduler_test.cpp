@@ -61,6 +61,11 @@ Counts chunks(const Plan& plan) {
   return out;
 }
 
+Row with_beams(Row row, int beams) {
+  row->request.generation.num_beams = beams;
+  return row;
+}
+
 TEST(Scheduler, PacksTextsInOrderUpToTheBudget) {
   const auto waiting = list(encode(4), encode(3), encode(2), encode(9));
   const Plan p = plan(waiting, {}, {8, 10, 0});
@@ -113,6 +118,17 @@ TEST(Scheduler, AdmitsOnlyWithBlocksForTheWholeLife) {
   const auto waiting = list(generate(4, 4, 3), generate(4, 4, 3), generate(1, 1, 1));
   const Plan p = plan(waiting, {}, {8, 100, 5});
   EXPECT_EQ(p.admitted, std::vector<Sequence*>{waiting[0].get()});  // the small one does not overtake
+}
+
+TEST(Scheduler, BeamsCountAsSequencesAndDecodeSideBySide) {
+  const auto running = list(with_beams(decoding(5, 2, 9), 3), decoding(3, 1, 1));
+  const auto waiting = list(with_beams(generate(9, 1, 1), 4), generate(2, 1, 1));
+  const Plan p = plan(waiting, running, {8, 10, 5});
+  EXPECT_EQ(chunks(p), (Counts{{6, 1}, {6, 1}, {6, 1}, {3, 1}, {0, 6}}));
+  for (int beam = 0; beam < 3; ++beam) EXPECT_EQ(p.decode[static_cast<size_t>(beam)].beam, beam);
+  EXPECT_EQ(p.decode[4].sequence, waiting[0].get());  // a prompt is read once
+  const Plan narrow = plan(waiting, running, {7, 10, 5});
+  EXPECT_TRUE(narrow.admitted.empty());  // three of its beams would fit, and the row behind it does not overtake
 }
 
 TEST(Scheduler, BlocksAndPlacesOfDroppedRowsCount) {
@@ -192,10 +208,11 @@ struct House {
       RC_ASSERT(chunk.begin == chunk.sequence->computed);
       tokens += chunk.count;
       decoding_rows += chunk.sequence->phase == Phase::decode;
+      RC_ASSERT(chunk.beam < chunk.sequence->width());
     }
     for (const Sequence* row : p.encode) tokens += row->source();
-    const int alive = static_cast<int>(
-        std::count_if(running.begin(), running.end(), [](const Row& r) { return r->phase == Phase::decode; }));
+    int alive = 0;
+    for (const Row& row : running) alive += row->phase == Phase::decode ? row->width() : 0;
     RC_ASSERT(decoding_rows == alive);  // every decoding row moves in every step
     RC_ASSERT(tokens <= budgets.max_batch_tokens || p.encode.size() == 1);
     RC_ASSERT(p.has_work());
@@ -213,9 +230,12 @@ struct House {
       waiting.erase(waiting.begin());
     }
     RC_ASSERT(budgets.free_blocks >= 0);
-    RC_ASSERT(static_cast<int>(running.size()) <= budgets.max_sequences);
+    int sequences = 0;
+    for (const Row& row : running) sequences += row->width();
+    RC_ASSERT(sequences <= budgets.max_sequences);
     for (Sequence* row : p.encode) row->phase = row->prompt > 0 ? Phase::prefill : Phase::ended;
     for (const auto& chunk : p.decode) {
+      if (chunk.beam > 0) continue;  // they move together
       Sequence& row = *chunk.sequence;
       const bool selects = chunk.selects();
       row.computed += chunk.count;
@@ -231,11 +251,12 @@ struct House {
   }
 };
 
-Row random_row(int arrival, int pool_blocks) {
+Row random_row(int arrival, int pool_blocks, int most_beams) {
   const int kind = *rc::gen::inRange(0, 3);
   if (kind == 0) return encode(*rc::gen::inRange(1, 40), arrival);
   Row row =
       generate(*rc::gen::inRange(1, 40), *rc::gen::inRange(1, 12), *rc::gen::inRange(1, pool_blocks / 2 + 1), arrival);
+  if (*rc::gen::inRange(0, 3) == 0) row = with_beams(std::move(row), *rc::gen::inRange(1, most_beams + 1));
   if (kind == 1) return row;
   row->phase = Phase::encode;
   row->request.ids.assign(static_cast<size_t>(*rc::gen::inRange(1, 40)), 5);
@@ -252,7 +273,7 @@ RC_GTEST_PROP(SchedulerProperty, EverybodyEndsInOrderOfArrivalAndWithinABound, (
   const int rows = *rc::gen::inRange(1, 40);
   int bound = 0;
   for (int i = 0; i < rows; ++i) {
-    Row row = random_row(i, pool);
+    Row row = random_row(i, pool, house.budgets.max_sequences);
     bound += 1 + row->prompt + row->request.generation.max_new_tokens + 1;
     house.arrive(std::move(row));
     if (*rc::gen::inRange(0, 3) == 0) house.step();

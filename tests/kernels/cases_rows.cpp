@@ -129,6 +129,25 @@ Case gather_case(int64_t width, Layout view, std::vector<int32_t> rows) {
   return out;
 }
 
+Case copy_case(const std::vector<int32_t>& from, const std::vector<int32_t>& to, int64_t width) {
+  Random random(11);
+  const Array x = normal(random, 9, width, {});
+  Case out;
+  out.name = fmt::format("copy_rows {}x{}", from.size(), width);
+  out.bytes = 8.0 * static_cast<double>(static_cast<int64_t>(from.size()) * width);
+  out.prepare = [=](Home& home) {
+    const Placed rows = home.place(x);
+    return Ready{[&home, rows, pf = home.place(ints(from)), pt = home.place(ints(to))] {
+                   home.ops().copy_rows(rows.view, pf.view, pt.view);
+                 },
+                 [&home, rows] {
+                   return std::vector<Produced>{{"x", home.read(rows)}};
+                 }};
+  };
+  out.tolerance = out.rounded = exact();
+  return out;
+}
+
 Case pool_case(Pooling pooling, int64_t width, Layout view, bool nan) {
   Random random(5);
   Array x = normal(random, 20, width, view);
@@ -245,6 +264,10 @@ std::vector<Case> row_cases() {
   cases.push_back(gather_case(33, kOdd, {8, 0, 0, 3}));
   cases.push_back(gather_case(1, {}, {5}));
   cases.push_back(gather_case(64, {}, {}));
+  cases.push_back(copy_case({8, 0, 0, 3}, {1, 2, 7, 4}, 64));
+  cases.push_back(copy_case({3}, {5}, 33));
+  cases.push_back(copy_case({1, 2}, {3, 0}, 20000));
+  cases.push_back(copy_case({}, {}, 8));
   for (Pooling pooling :
        {Pooling::mean, Pooling::cls, Pooling::max, Pooling::mean_sqrt_len, Pooling::weighted_mean, Pooling::last})
     for (int64_t width : {1, 19, 64}) cases.push_back(pool_case(pooling, width, kOdd, width == 19));

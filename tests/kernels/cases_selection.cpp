@@ -134,6 +134,29 @@ std::vector<Case> selection_cases() {
   add({"eos held back", 4, several(3, {.min_new_tokens = 4, .eos_count = 3, .eos = {0, 1, 99}}), {}, 2.0f, 4});
   add({"bans", 9, several(3, {.ban_begin = 1, .ban_end = 6}), {8, 0, 3, 2, -4, 300, 8}, 2.0f, 9});
   add({"all banned", 3, several(2, {.ban_begin = 0, .ban_end = 3}), {0, 1, 2}});
+  const SelectionRow beam{.log_softmax_first = 1};
+  for (int64_t vocab : {1, 2, 17, 1000, 32000}) {
+    const auto suffix = fmt::format(" of {}", vocab);
+    add({"beam" + suffix, vocab, several(3, beam), {}, 2.0f, std::min<int64_t>(vocab, 16)});
+    add({"beam ties" + suffix, vocab, several(3, beam), {}, 1.0f, std::min<int64_t>(vocab, 16), true});
+  }
+  add({"beam with penalties",
+       60,
+       several(3, {.min_new_tokens = 9,
+                   .eos_count = 2,
+                   .eos = {3, 4},
+                   .ban_begin = 0,
+                   .ban_end = 4,
+                   .repetition_penalty = 1.7f,
+                   .frequency_penalty = 0.3f,
+                   .presence_penalty = 0.1f,
+                   .log_softmax_first = 1}),
+       {7, 8, 9, 59},
+       2.0f,
+       60});
+  add({"tempered without a draw", 60, several(3, {.temperature = 0.6f, .repetition_penalty = 1.7f}), {}, 2.0f, 10});
+  for (const char* special : {"nan", "inf", "nothing"})
+    add({fmt::format("beam {}", special), 41, several(3, beam), {}, 2.0f, 6, false, special});
   for (int32_t sample : {0, 1})
     for (const char* special : {"nan", "inf", "nothing"})
       add({fmt::format("{} sample {}", special, sample),

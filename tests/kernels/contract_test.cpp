@@ -111,6 +111,7 @@ TEST_P(Contract, IdsAndRowsOutsideTheirTables) {
               }),
               HasSubstr("embed: ids[1] is 5, must be in [0, 5)"));
   numbers_[1] = -1;
+  EXPECT_THAT(refusal([&] { ops_->copy_rows(f({5, 4}), i({2}), i({2})); }), HasSubstr("from[1] is -1"));
   EXPECT_THAT(refusal([&] { ops_->gather_rows(f({2, 4}), f({5, 4}), i({2})); }), HasSubstr("rows[1] is -1"));
   EXPECT_THAT(refusal([&] { ops_->token_logprobs(f({2}), f({2, 4}), i({2})); }), HasSubstr("targets[1] is -1"));
 }

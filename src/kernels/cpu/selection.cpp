@@ -33,11 +33,17 @@ class Selector {
   void keep_top_p(double top_p);
   void keep_min_p(double min_p);
   void keep_typical(double mass);
+  void normalize();
   void weigh();
   template <class Before>
   size_t reaching(double mass, Before before);
   int32_t draw_from_all(double uniform);
   int32_t draw_from_candidates(double uniform);
+  /// From now on logprob() gives the score itself.
+  void reported_as_scores() {
+    largest_ = 0.0f;
+    total_ = 1.0;
+  }
   float logprob(float value) const {
     return static_cast<float>(static_cast<double>(value) - largest_ - std::log(total_));
   }
@@ -103,6 +109,13 @@ float Selector::edge_of_largest(int64_t k) {
     found = k;
   }
   return edge;
+}
+
+// Scores become log-probabilities.
+void Selector::normalize() {
+  if (!(largest_ > kRemoved)) return;
+  total_ = kernels_.exp_sum(logits_.data(), largest_, nullptr, count_);
+  for (float& score : logits_) score = logprob(score);
 }
 
 void Selector::weigh() {
@@ -218,13 +231,21 @@ int32_t Selector::draw_from_candidates(double uniform) {
 SelectionResult Selector::choose(const SelectionRow& row, std::span<const int32_t> history,
                                  std::span<const int32_t> bans) {
   largest_ = kernels_.clean(logits_.data(), 1.0f, count_);
-  const float temperature = row.sample != 0 ? row.temperature : 1.0f;
-  if (process(row, history, bans) || temperature != 1.0f)
-    largest_ = kernels_.clean(logits_.data(), temperature, count_);
-  if (!(largest_ > kRemoved)) return {0, std::numeric_limits<float>::quiet_NaN()};
+  if (row.log_softmax_first != 0) normalize();
+  if (process(row, history, bans) || row.temperature != 1.0f || row.log_softmax_first != 0)
+    largest_ = kernels_.clean(logits_.data(), row.temperature, count_);
+  if (!(largest_ > kRemoved)) {
+    total_ = std::numeric_limits<double>::quiet_NaN();
+    return {0, std::numeric_limits<float>::quiet_NaN()};
+  }
   if (row.sample == 0) {
+    const int32_t best = static_cast<int32_t>(kernels_.find(logits_.data(), largest_, count_));
+    if (row.log_softmax_first != 0) {
+      reported_as_scores();
+      return {best, score(best)};
+    }
     total_ = kernels_.exp_sum(logits_.data(), largest_, nullptr, count_);
-    return {static_cast<int32_t>(kernels_.find(logits_.data(), largest_, count_)), logprob(largest_)};
+    return {best, logprob(largest_)};
   }
   const double uniform = philox_uniform(row.seed, static_cast<uint32_t>(row.generated));
   const bool filtered = row.top_k > 0 || row.top_p < 1.0f || row.min_p > 0.0f || row.typical_p < 1.0f;

@@ -186,6 +186,9 @@ void convert(const Matrix2& out, const Matrix2& source, int rows, int columns, b
 
 void gather_rows(const Matrix2& out, const Matrix2& x, const int32_t* rows, int count, int width, cudaStream_t stream);
 
+/// x[to[i]] = x[from[i]], rows of `bytes` bytes (even) one after another.
+void copy_rows(void* x, int64_t bytes, const int32_t* from, const int32_t* to, int count, cudaStream_t stream);
+
 /// `pooling` is ops.h's Pooling as a number.
 void pool(const Matrix2& out, const Matrix2& x, const int32_t* offsets, const int32_t* which, int count, int width,
           int pooling, cudaStream_t stream);

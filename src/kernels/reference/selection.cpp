@@ -117,8 +117,6 @@ void keep_typical(std::vector<float>& scores, double mass) {
 }
 
 void warp(std::vector<float>& scores, const SelectionRow& row) {
-  if (row.temperature != 1.0f)
-    for (float& score : scores) score = cleaned(score / row.temperature);
   if (row.top_k > 0) keep_top_k(scores, row.top_k);
   if (row.top_p < 1.0f) keep_top_p(scores, row.top_p);
   if (row.min_p > 0.0f) keep_min_p(scores, row.min_p);
@@ -152,13 +150,20 @@ void ReferenceOps::do_select_tokens(const SelectionArgs& args) {
     const auto bans = args.bans.defined() ? std::span<const int32_t>(args.bans.as<int32_t>() + row.ban_begin,
                                                                      args.bans.as<int32_t>() + row.ban_end)
                                           : std::span<const int32_t>();
+    if (row.log_softmax_first != 0) {
+      const Softmax before = softmax(scores);
+      for (size_t id = 0; id < scores.size(); ++id) scores[id] = cleaned(static_cast<float>(before.log_p[id]));
+    }
     process(scores, row, {history, static_cast<size_t>(row.length)}, bans);
     std::ranges::transform(scores, scores.begin(), cleaned);
+    if (row.temperature != 1.0f)
+      for (float& score : scores) score = cleaned(score / row.temperature);
     if (row.sample != 0) warp(scores, row);
 
     const size_t best = static_cast<size_t>(std::ranges::max_element(scores) - scores.begin());
     const bool possible = scores[best] > kRemoved;
-    const Softmax after = softmax(scores);  // NaN everywhere when nothing is possible
+    Softmax after = softmax(scores);  // NaN everywhere when nothing is possible
+    if (row.log_softmax_first != 0 && possible) after.log_p.assign(scores.begin(), scores.end());
     const size_t token = !possible ? 0
                          : row.sample != 0
                              ? draw(after.p, philox_uniform(row.seed, static_cast<uint32_t>(row.generated)))

@@ -1,6 +1,7 @@
 // Operations that move or combine rows, bound by memory: embedding, gathering, pooling, the pool of keys and values,
 // ids.
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/cuda/device/chain.cuh"
@@ -104,6 +105,16 @@ __global__ void store(const StoreKv args, int per_head, int64_t k_stride, int64_
   }
 }
 
+/// `width` elements of each row, by blocks of threads along it.
+template <class Element>
+__global__ void copy(Element* x, const int32_t* from, const int32_t* to, int64_t width) {
+  after_predecessors();
+  const Element* source = x + from[blockIdx.y] * width;
+  Element* target = x + to[blockIdx.y] * width;
+  const int64_t step = int64_t{gridDim.x} * blockDim.x;
+  for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < width; i += step) target[i] = source[i];
+}
+
 __global__ void read_ids(int32_t* ids, const int32_t* history, int64_t stride, const int32_t* slots,
                          const int32_t* positions, int count) {
   after_predecessors();
@@ -188,6 +199,22 @@ void embed(const Embed& args, cudaStream_t stream) {
 
 void gather_rows(const Matrix2& out, const Matrix2& x, const int32_t* rows, int count, int width, cudaStream_t stream) {
   launch(gather, static_cast<unsigned>(count), kThreads, 0, stream, out, x, rows, width);
+}
+
+void copy_rows(void* x, int64_t bytes, const int32_t* from, const int32_t* to, int count, cudaStream_t stream) {
+  constexpr int64_t kMostBlocks = 64;
+  const auto work = [&]<class Element>(Element* rows) {
+    const int64_t width = bytes / static_cast<int64_t>(sizeof(Element));
+    const auto along = static_cast<unsigned>(std::clamp<int64_t>((width + kThreads - 1) / kThreads, 1, kMostBlocks));
+    launch(copy<Element>, dim3(along, static_cast<unsigned>(count)), kThreads, 0, stream, rows, from, to, width);
+  };
+  if (bytes % 16 == 0) {
+    work(static_cast<uint4*>(x));  // allocations are aligned to more
+  } else if (bytes % 4 == 0) {
+    work(static_cast<uint32_t*>(x));
+  } else {
+    work(static_cast<uint16_t*>(x));
+  }
 }
 
 void pool(const Matrix2& out, const Matrix2& x, const int32_t* offsets, const int32_t* which, int count, int width,

@@ -360,13 +360,21 @@ __global__ void __launch_bounds__(kBlockThreads) select_row(const Selection args
   if (row.slot < 0) return;  // room in a recorded graph that this step does not use
   float* logits = args.logits + at * args.logits_stride;
   int32_t* history = args.history + row.slot * args.history_stride;
+  Scores scores{logits, args.vocab};
+  if (row.log_softmax_first != 0) {
+    const Chosen before = choose_best(shared, scores);
+    for (int id = threadIdx.x; before.possible && id < args.vocab; id += kBlockThreads)
+      logits[id] = before.logprob(scores.at(id));
+    __syncthreads();
+  }
   process(shared, logits, args.vocab, row, history, args.bans);
 
-  Scores scores{logits, args.vocab};
   Kept kept;
   Chosen chosen;
   if (row.sample == 0) {
+    if (row.temperature != 1.0f) prepare(shared, logits, scores, row.temperature);
     chosen = choose_best(shared, scores);
+    if (row.log_softmax_first != 0) chosen.log_total = -static_cast<double>(chosen.largest);  // reported as they are
   } else {
     const Best best = prepare(shared, logits, scores, row.temperature);
     if (best.score > kRemoved) {

@@ -209,8 +209,7 @@ void CudaOps::do_embed(const Tensor& out, std::span<const EmbeddingTerm> terms) 
     cuda::Embed args{.out = matrix(out), .rows = count_of(out.rows()), .width = count_of(out.cols())};
     args.accumulate = begin > 0;
     for (const EmbeddingTerm& term : part)
-      args.terms[args.count++] = {term.table.data(), term.table.stride(0), type_of(term.table.dtype()),
-                                  ints(term.ids)};
+      args.terms[args.count++] = {term.table.data(), term.table.stride(0), type_of(term.table.dtype()), ints(term.ids)};
     cuda::embed(args, stream_.handle);
   }
 }
@@ -329,8 +328,13 @@ void CudaOps::do_gather_rows(const Tensor& out, const Tensor& x, const Tensor& r
   cuda::gather_rows(matrix(out), matrix(x), ints(rows), count_of(rows.rows()), count_of(x.cols()), stream_.handle);
 }
 
-void CudaOps::do_pool(const Tensor& out, const Tensor& x, const Tensor& offsets, const Tensor& which,
-                      Pooling pooling) {
+void CudaOps::do_copy_rows(const Tensor& x, const Tensor& from, const Tensor& to) {
+  enter();
+  const int64_t bytes = x.cols() * static_cast<int64_t>(size_of(x.dtype()));
+  cuda::copy_rows(x.data(), bytes, ints(from), ints(to), count_of(from.rows()), stream_.handle);
+}
+
+void CudaOps::do_pool(const Tensor& out, const Tensor& x, const Tensor& offsets, const Tensor& which, Pooling pooling) {
   enter();
   cuda::pool(matrix(out), matrix(x), ints(offsets), ints(which), count_of(which.rows()), count_of(x.cols()),
              static_cast<int>(pooling), stream_.handle);
