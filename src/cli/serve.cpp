@@ -7,6 +7,7 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <thread>
 
@@ -76,6 +77,15 @@ std::vector<std::string> read_keys(const ServeFlags& flags) {
   return keys;
 }
 
+// A file that cannot be used leaves the keys in force as they are: a slip must neither open nor close the server.
+void read_keys_again(KeyRing& keys, const ServeFlags& flags) {
+  if (flags.api_key_file.empty()) return;
+  const Result<std::vector<std::string>> read = capture([&] { return read_keys(flags); });
+  if (!read.ok()) return log::error("the API keys stay as they were", {{"error", read.status().message()}});
+  keys.replace(*read);
+  log::info("API keys read again", {{"keys", read->size()}});
+}
+
 std::string id_of(const NamedPath& named) {
   if (!named.id.empty()) return named.id;
   const std::filesystem::path path = std::filesystem::absolute(named.path).lexically_normal();
@@ -105,7 +115,7 @@ std::map<std::string, Restriction> restrictions(const std::vector<std::string>& 
 AppOptions app_options(const ServeFlags& flags) {
   AppOptions out;
   out.guard = flags.guard;
-  out.guard.api_keys = read_keys(flags);
+  out.guard.api_keys->replace(read_keys(flags));
   out.guard.loopback_only = is_loopback(flags.host);
   out.limits.max_client_batch = flags.max_client_batch;
   out.limits.strict = flags.strict;
@@ -245,10 +255,11 @@ void print_banner(const Core& core, const RepositorySnapshot& snapshot, const Se
   fmt::print(stderr, "Ready in {:.1f} s\n", seconds);
 }
 
-// Waits for SIGTERM or SIGINT; SIGHUP reopens the log file. A second signal ends the process at once.
+// Waits for SIGTERM or SIGINT; SIGHUP reopens the log file and calls `hangup`. A second signal ends the process at once.
 class Signals {
  public:
-  explicit Signals(const log::Options& log_options) : stop_(io_, SIGTERM, SIGINT), hangup_(io_, SIGHUP), log_options_(log_options) {
+  Signals(const log::Options& log_options, std::function<void()> hangup)
+      : stop_(io_, SIGTERM, SIGINT), hangup_(io_, SIGHUP), log_options_(log_options), on_hangup_(std::move(hangup)) {
     signal(SIGPIPE, SIG_IGN);
     stop_.async_wait([this](boost::system::error_code error, int) {
       if (error) return;
@@ -274,6 +285,7 @@ class Signals {
     hangup_.async_wait([this](boost::system::error_code error, int) {
       if (error) return;
       if (!log::configure(log_options_)) log::error("cannot reopen the log file", {{"file", log_options_.file}});
+      on_hangup_();
       wait_hangup();
     });
   }
@@ -281,6 +293,7 @@ class Signals {
   boost::asio::signal_set stop_;
   boost::asio::signal_set hangup_;
   log::Options log_options_;
+  std::function<void()> on_hangup_;
   std::atomic<bool> stopped_ = false;
   std::thread thread_;
 };
@@ -335,10 +348,10 @@ int serve(ServeFlags flags) {
              .strict_readiness = flags.triton.strict_readiness});
   if (const Status announced = core.repository().announce(ids); !announced.ok()) return complain(announced, kUsage);
   App app(core, app_options(flags));
-  const Signals signals(log_options);
+  const Signals signals(log_options, [keys = app.guard().api_keys, &flags] { read_keys_again(*keys, flags); });
   Servers servers(app, flags);
   if (const Status started = servers.start(); !started.ok()) return complain(started, started.code() == StatusCode::invalid ? kUsage : kPort);
-  if (!is_loopback(flags.host) && app.guard().api_keys.empty()) log::warn("anyone who reaches this port can use the server: set --api-key", {{"host", flags.host}});
+  if (!is_loopback(flags.host) && app.guard().api_keys->empty()) log::warn("anyone who reaches this port can use the server: set --api-key", {{"host", flags.host}});
 
   Status loaded = load_models(core, flags, paths);
   if (loaded.ok() && !flags.triton.repositories.empty()) {
@@ -379,7 +392,7 @@ void add_limits(CLI::App& app, ServeFlags& f) {
 void add_security(CLI::App& app, ServeFlags& f) {
   const auto group = app.add_option_group("Access");
   group->add_option("--api-key", f.api_keys, "Key that clients must send (repeatable)")->envname("INAZUMA_API_KEY");
-  group->add_option("--api-key-file", f.api_key_file, "File with one key per line")->envname("INAZUMA_API_KEY_FILE");
+  group->add_option("--api-key-file", f.api_key_file, "File with one key per line; read again on SIGHUP")->envname("INAZUMA_API_KEY_FILE");
   group->add_flag("--metrics-auth", f.metrics_auth, "/metrics needs a key too")->envname("INAZUMA_METRICS_AUTH");
   group->add_option("--allowed-host", f.guard.allowed_hosts, "Host name to answer to besides loopback names (repeatable)")->envname("INAZUMA_ALLOWED_HOST");
   group->add_option("--cors-allow-origin", f.guard.cors_origins, "Origin whose pages may call (repeatable, * for any)")->envname("INAZUMA_CORS_ALLOW_ORIGIN");

@@ -146,14 +146,18 @@ bool Router::origin_allowed(const HttpRequest& request, std::string_view origin)
   return host && (origin == fmt::format("http://{}", *host) || origin == fmt::format("https://{}", *host));
 }
 
+bool KeyRing::holds(std::string_view given) const {
+  bool valid = false;
+  for (const std::string& key : *keys_.load()) valid |= same_secret(key, given);
+  return valid;
+}
+
 bool key_valid(const GuardOptions& guard, const Headers& headers) {
-  if (guard.api_keys.empty()) return true;
+  if (guard.api_keys->empty()) return true;
   std::string_view given;
   if (const auto header = find_header(headers, "authorization"); header && header->size() > 7 && lower(std::string(header->substr(0, 7))) == "bearer ") given = header->substr(7);
   else if (const auto plain = find_header(headers, "x-api-key")) given = *plain;
-  bool valid = false;
-  for (const std::string& key : guard.api_keys) valid |= same_secret(key, given);
-  return valid;
+  return guard.api_keys->holds(given);
 }
 
 bool meets(const Restriction& restriction, const Headers& headers) {

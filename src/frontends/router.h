@@ -1,7 +1,9 @@
 #pragma once
 // Paths to handlers, and the key check: one table, so that no route can escape it.
 
+#include <atomic>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,8 +43,21 @@ struct Restriction {
   std::string value;
 };
 
+/// The keys that open the server; replaced while it runs. Thread-safe.
+class KeyRing {
+ public:
+  void replace(std::vector<std::string> keys) { keys_.store(std::make_shared<const std::vector<std::string>>(std::move(keys))); }
+  /// Without keys nobody needs one.
+  bool empty() const { return keys_.load()->empty(); }
+  /// Compared in constant time.
+  bool holds(std::string_view given) const;
+
+ private:
+  std::atomic<std::shared_ptr<const std::vector<std::string>>> keys_ = std::make_shared<const std::vector<std::string>>();
+};
+
 struct GuardOptions {
-  std::vector<std::string> api_keys;
+  std::shared_ptr<KeyRing> api_keys = std::make_shared<KeyRing>();  ///< --api-key, --api-key-file
   bool loopback_only = true;               ///< bound to loopback: `Host` must be a loopback name or allowed
   std::vector<std::string> allowed_hosts;  ///< --allowed-host
   std::vector<std::string> cors_origins;   ///< --cors-allow-origin; "*" allows any

@@ -1,5 +1,8 @@
 """Keys, hosts, origins, CORS: a table of routes x keys, so that no path escapes the check."""
 
+import signal
+import time
+
 import pytest
 
 from server import DEMO, TINY, Http, Server
@@ -43,6 +46,30 @@ def test_metrics_can_need_a_key():
     with Server(TINY / "qa", "--api-key", KEY, "--metrics-auth") as running:
         assert Http(running.url).get("/metrics").status_code == 401
         assert Http(running.url).get("/metrics", headers={"x-api-key": KEY}).status_code == 200
+
+
+def test_keys_are_read_again_on_sighup(tmp_path):
+    keys = tmp_path / "keys.txt"
+    keys.write_text(f"{KEY}\n")
+    with Server(TINY / "qa", "--api-key-file", keys) as running:
+        http = Http(running.url)
+
+        def statuses():
+            return [http.get("/info", headers={"x-api-key": key}).status_code for key in (KEY, OTHER)]
+
+        def hang_up(text, said):
+            keys.write_text(text)
+            seen = running.log().count(said)
+            running.process.send_signal(signal.SIGHUP)
+            until = time.monotonic() + 10
+            while running.log().count(said) == seen and time.monotonic() < until:
+                time.sleep(0.02)
+
+        assert statuses() == [200, 401]
+        hang_up(f"{OTHER}\n", "API keys read again")
+        assert statuses() == [401, 200]
+        hang_up("", "the API keys stay as they were")  # an empty file must not open the server
+        assert statuses() == [401, 200]
 
 
 def test_keys_from_the_environment(monkeypatch):

@@ -59,11 +59,16 @@ void keep(KvView& kv, int slot, int id, int position) {
     }
 }
 
+// A warm-up's rows have contexts that nobody wrote: any float can lie there, and not every one is a whole number.
+uint64_t whole(float x) {
+  constexpr float kMost = 1 << 24;
+  return x >= 0.0f && x <= kMost ? static_cast<uint64_t>(x) : ~uint64_t{0};
+}
+
 uint64_t recall(uint64_t hash, const KvView& kv, const int32_t* table, int length) {
   for (int j = 0; j < length; ++j) {
     const int slot = table[j / kv.block_tokens] * kv.block_tokens + j % kv.block_tokens;
-    hash = mix(mix(hash, static_cast<uint64_t>(cell(kv.keys[0], slot, 0, 0))),
-               static_cast<uint64_t>(cell(kv.values[1], slot, 1, 1)));
+    hash = mix(mix(hash, whole(cell(kv.keys[0], slot, 0, 0))), whole(cell(kv.values[1], slot, 1, 1)));
   }
   return hash;
 }

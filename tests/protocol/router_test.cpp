@@ -74,7 +74,7 @@ std::vector<std::pair<std::string, std::string>> guarded_routes() {
 }
 
 TEST_F(Routes, EveryGuardedRouteNeedsTheKey) {
-  options_.guard.api_keys = {"other", kKey};
+  options_.guard.api_keys->replace({"other", kKey});
   for (const auto& [method, path] : guarded_routes()) {
     for (const std::string& variant : {path, path == "/" ? path : path + "/"}) {
       EXPECT_EQ(status(method, variant), 401) << method << " " << variant;
@@ -91,7 +91,7 @@ TEST_F(Routes, EveryGuardedRouteNeedsTheKey) {
 }
 
 TEST_F(Routes, OtherSpellingsOpenNothing) {
-  options_.guard.api_keys = {kKey};
+  options_.guard.api_keys->replace({kKey});
   for (const char* path : {"//generate",
                            "/./generate",
                            "/generate/.",
@@ -127,7 +127,7 @@ TEST_F(Routes, WithoutKeysEverybodyMayCall) {
 }
 
 TEST_F(Routes, HealthNeedsNoKey) {
-  options_.guard.api_keys = {kKey};
+  options_.guard.api_keys->replace({kKey});
   for (const char* path : kOpen) {
     EXPECT_NE(status("GET", path), 401) << path;
     EXPECT_EQ(status("GET", path), status("HEAD", path)) << path;
@@ -146,14 +146,14 @@ TEST_F(Routes, HealthNeedsNoKey) {
 }
 
 TEST_F(Routes, MetricsMayNeedTheKey) {
-  options_.guard.api_keys = {kKey};
+  options_.guard.api_keys->replace({kKey});
   options_.metrics_auth = true;
   EXPECT_EQ(status("GET", "/metrics"), 401);
   EXPECT_EQ(status("GET", "/metrics", {{"x-api-key", kKey}}), 200);
 }
 
 TEST_F(Routes, PagesAreForBrowsers) {
-  options_.guard.api_keys = {kKey};
+  options_.guard.api_keys->replace({kKey});
   const auto page = ask("GET", "/", {{"accept", "text/html,*/*"}});
   EXPECT_EQ(page->answer.status, 200);
   EXPECT_THAT(page->answer.content_type, HasSubstr("text/html"));
@@ -222,7 +222,7 @@ TEST_F(Routes, RebindingAndForeignPagesAreRefused) {
 
 TEST_F(Routes, AllowedOriginsGetTheirPreflight) {
   options_.guard.cors_origins = {"https://app.example"};
-  options_.guard.api_keys = {kKey};
+  options_.guard.api_keys->replace({kKey});
   const Headers asked = {{"origin", "https://app.example"},
                          {"access-control-request-headers", "content-type, x-api-key"}};
   const auto preflight = ask("OPTIONS", "/models/gpt/generate", asked);

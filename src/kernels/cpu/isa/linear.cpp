@@ -18,6 +18,10 @@ constexpr int64_t kCopyStride = kDepth + 16;
 // Registers: rows · 2 sums, 2 of the panel, 1 of x.
 constexpr int kBlockRows = W == 16 ? 14 : 6;
 
+// So few rows only wait for weights: they are fetched this far ahead. With more rows the piece in use must not be pushed out
+// of the first cache by what is fetched, so the next piece is.
+constexpr int64_t kFewRows = 4, kNearAhead = 2048;
+
 // Memory to be read after this block: `step` bytes from `begin` for every input.
 struct Ahead {
   const char* begin;
@@ -97,6 +101,7 @@ void piece(const LinearJob& job, int64_t rows, int64_t begin, const float* panel
   constexpr int64_t kRowBytes = kPanel * int64_t{sizeof(float)};
   const float* b = panel + begin * kPanel;
   const char* next = reinterpret_cast<const char*>(b + depth * kPanel);
+  if (rows <= kFewRows) next = reinterpret_cast<const char*>(b) + kNearAhead;
   const int64_t step = blocks == 1 ? kRowBytes : kRowBytes / 2;
   const float* x = scratch.rows + begin / kDepth * rows * kCopyStride;
   for (int64_t i = 0, row = 0; i < blocks; ++i) {
