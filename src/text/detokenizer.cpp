@@ -68,6 +68,12 @@ bool is_byte_token(const std::string& token) {
 Detokenizer::Detokenizer(const Tokenizer& tokenizer, bool skip_special_tokens)
     : tokenizer_(&tokenizer), skip_special_tokens_(skip_special_tokens), next_shortening_(2 * kWindow) {}
 
+void Detokenizer::prime(std::span<const int32_t> prompt) {
+  for (int32_t id : prompt) (void)push(id);
+  // Also what `push` holds back: whitespace that ends the prompt is the prompt's.
+  shown_ = tokenizer_->decode(ids_, skip_special_tokens_).size();
+}
+
 std::string Detokenizer::push(int32_t id) {
   ids_.push_back(id);
   if (!skip_special_tokens_ && !tokenizer_->decodes_in_order()) return {};

@@ -2,6 +2,7 @@
 // Streaming decode: the small per-stream state that turns ids into whole characters.
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,9 @@ class Detokenizer {
  public:
   explicit Detokenizer(const Tokenizer& tokenizer, bool skip_special_tokens = true);
 
+  /// Ids that stand in front and are not shown: what follows is decode(prompt + ids) behind its first
+  /// decode(prompt).size() bytes, as text-generation pipelines cut it. Called first.
+  void prime(std::span<const int32_t> prompt);
   std::string push(int32_t id);
   std::string finish();
 

@@ -54,6 +54,31 @@ TEST_P(StreamedDecode, EqualsDecodeOfTheWhole) {
   }
 }
 
+/// As text-generation pipelines cut the prompt off: by the length of what it decodes to.
+TEST_P(StreamedDecode, ShowsWhatFollowsAPrompt) {
+  auto loaded = load_tokenizer(golden::data_directory() / GetParam());
+  ASSERT_TRUE(loaded.ok()) << loaded.status().message();
+  const Tokenizer& tokenizer = **loaded;
+  const std::string longer = "今日は東京でnew workをした。 They went home again, 明日も同じです。 ";
+  for (const std::string& prompt : {std::string("a"), std::string("be cut "), std::string("tab\tand\nnewline\r\n"),
+                                    std::string("日本語。\n\n"), std::string("it is \""), longer + longer + longer + "  "})
+    for (const std::string next : {"new", " word", "。", "\n", "  ", "'s", "日本"}) {
+      const auto first = tokenizer.encode(prompt, {.add_special_tokens = false});
+      const auto second = tokenizer.encode(next, {.add_special_tokens = false});
+      ASSERT_TRUE(first.ok() && second.ok());
+      std::vector<int32_t> all = first->ids;
+      all.insert(all.end(), second->ids.begin(), second->ids.end());
+      Detokenizer detokenizer(tokenizer);
+      detokenizer.prime(first->ids);
+      std::string shown;
+      for (int32_t id : second->ids) shown += detokenizer.push(id);
+      shown += detokenizer.finish();
+      const std::string whole = tokenizer.decode(all, true);
+      const size_t before = std::min(tokenizer.decode(first->ids, true).size(), whole.size());
+      EXPECT_EQ(shown, whole.substr(before)) << testing::PrintToString(prompt) << " + " << testing::PrintToString(next);
+    }
+}
+
 INSTANTIATE_TEST_SUITE_P(Variants, StreamedDecode, testing::ValuesIn(golden::variants()), [](const auto& tested) {
   std::string name = tested.param;
   std::replace_if(

@@ -98,7 +98,7 @@ void GenerationJob::add_row(const Request& request, const Input& input, const Ge
   Row state{.options = row.generation, .detokenizer = Detokenizer(context_.tokenizer), .stop = StopMatcher(work.parameters.stop), .cancelled = row.cancelled,
             .result = {}, .prompt_text = input.ids ? context_.tokenizer.decode(*input.ids) : input.text};
   if (!context_.model.has_encoder)
-    for (int32_t id : row.ids) (void)state.detokenizer.push(id);  // generated text is what decoding adds to the decoded prompt
+    state.detokenizer.prime(row.ids);  // generated text is what decoding adds to the decoded prompt
   state.result.input_length = static_cast<int>(row.ids.size());
   if (row.generation.sample) state.result.seed = row.generation.seed;
   usage_.prompt_tokens += state.result.input_length;
