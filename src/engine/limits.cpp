@@ -158,6 +158,8 @@ void check_beams(const GenerationOptions& g, const EngineOptions& options) {
                g.num_beams, options.max_sequences);
   require(std::isfinite(g.length_penalty), "length_penalty", g.length_penalty, "finite");
   require(std::isfinite(g.beam_diversity), "beam_diversity", g.beam_diversity, "finite");
+  if (g.beam_logits)
+    require(g.temperature > 0 && std::isfinite(g.temperature), "temperature", g.temperature, "above 0 and finite");
   if (g.sample)
     throw fail(StatusCode::invalid, "num_beams is {} and sampling is on: beams are searched, not drawn", g.num_beams);
   require(g.top_tokens == 0, "top_tokens", g.top_tokens, "0 with num_beams above 1: a search tells hypotheses");
@@ -167,7 +169,6 @@ void check_beams(const GenerationOptions& g, const EngineOptions& options) {
 
 void check_generation(const GenerationOptions& g, const ModelInfo& info, const EngineOptions& options) {
   check_beams(g, options);
-
   const int least = g.prompt_logprobs ? 0 : 1;  // scoring a prompt needs no new token
   require(g.max_new_tokens >= least, "max_new_tokens", g.max_new_tokens, fmt::format("at least {}", least));
   require(g.min_new_tokens >= 0 && g.min_new_tokens <= g.max_new_tokens, "min_new_tokens", g.min_new_tokens,

@@ -20,6 +20,29 @@ void report_unknown(const JsonFields& fields, const ParseLimits& limits, std::ve
   }
 }
 
+namespace {
+
+void parse_beams(JsonFields& fields, GenerationParameters& p) {
+  constexpr int kMostBeams = 64;
+  p.num_beams = fields.integer("num_beams", 1, kMostBeams);
+  p.num_return_sequences = fields.integer("num_return_sequences", 1, kMostBeams);
+  p.length_penalty = fields.real("length_penalty");
+  if (const auto early = fields.find("early_stopping")) {
+    std::string_view text;
+    if (early->is_bool()) p.early_stopping = bool(*early) ? EarlyStopping::full : EarlyStopping::heuristic;
+    else if (!early->get(text) && text == "never") p.early_stopping = EarlyStopping::never;
+    else throw fail(StatusCode::invalid, "early_stopping is {}, must be true, false or \"never\"", shown(*early));
+  }
+  if (const auto groups = fields.integer("num_beam_groups", 1, kMostBeams); groups.value_or(1) > 1)
+    throw fail(StatusCode::invalid, "num_beam_groups is {}: groups of beams are not offered here, leave it out", *groups);
+  if (const auto penalty = fields.real("diversity_penalty"); penalty.value_or(0.0f) != 0.0f)
+    throw fail(StatusCode::invalid, "diversity_penalty is {}: groups of beams are not offered here, leave it out", *penalty);
+  for (const char* name : {"constraints", "force_words_ids"})
+    if (const auto value = fields.find(name)) throw fail(StatusCode::invalid, "{} is {}: constrained beams are not offered here, leave it out", name, shown(*value));
+}
+
+}  // namespace
+
 GenerationParameters parse_generation(JsonFields& fields, const ParseLimits& limits) {
   constexpr int kMost = 1 << 30;
   GenerationParameters p;
@@ -46,8 +69,7 @@ GenerationParameters parse_generation(JsonFields& fields, const ParseLimits& lim
   for (auto& stop : fields.texts("stop_sequences").value_or(std::vector<std::string>{})) p.stop.push_back(std::move(stop));
   if (p.stop.size() > static_cast<size_t>(limits.max_stop)) throw fail(StatusCode::invalid, "stop has {} strings, at most {} are allowed", p.stop.size(), limits.max_stop);
   p.bad_words = fields.texts("bad_words").value_or(std::vector<std::string>{});
-  const auto beams = fields.integer("num_beams", 1, kMost);
-  if (beams.value_or(1) > 1) throw fail(StatusCode::invalid, "num_beams is {}: beam search is not offered here, leave it out or set 1", *beams);
+  parse_beams(fields, p);
   for (const char* name : {"watermark", "grammar"})
     if (const auto value = fields.find(name); value && !(value->is_bool() && !bool(*value)))
       throw fail(StatusCode::invalid, "{} is {}: not offered here, leave it out", name, shown(*value));

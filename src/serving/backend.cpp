@@ -30,13 +30,14 @@ struct Loaded {
   json config;
   std::shared_ptr<const Tokenizer> tokenizer;
   GenerationConfig generation;
+  std::map<std::string, GenerationConfig> by_pipeline;
   std::map<std::string, std::string> prompts;
   bool auto_truncate = true;
 
   TaskContext task_context() const {
     return {*tokenizer, info.model, config, info.max_input_length, auto_truncate, prompts};
   }
-  GenerationContext generation_context() const { return {*tokenizer, info.model, generation, config, info.engine.max_context}; }
+  GenerationContext generation_context() const { return {*tokenizer, info.model, generation, by_pipeline, config, info.engine.max_context}; }
 };
 
 class EngineBackend : public Backend {
@@ -186,6 +187,7 @@ std::shared_ptr<EngineBackend> load(const std::filesystem::path& directory, cons
   loaded->config = model_config(directory, converted);
   loaded->auto_truncate = options.auto_truncate;
   loaded->generation = GenerationConfig::read(directory, loaded->config).value();
+  loaded->by_pipeline = GenerationConfig::read_tasks(directory, loaded->config).value();
   loaded->tokenizer = load_tokenizer(directory, options.tokenizer).value();
 
   std::unique_ptr<Ops> ops = std::move(make_ops(options)).value();
@@ -204,6 +206,8 @@ std::shared_ptr<EngineBackend> load(const std::filesystem::path& directory, cons
   info.max_input_length = smallest_bound({info.model.max_positions, info.model.has_decoder ? 0 : loaded->tokenizer->model_max_length(), sentence_length, options.max_input_length});
   info.warnings = loaded->generation.warnings;
   drop_foreign_ids(loaded->generation.options, info.model, info.warnings);
+  std::vector<std::string> said;  // of the same ids
+  for (auto& [pipeline, settings] : loaded->by_pipeline) drop_foreign_ids(settings.options, info.model, said);
   check_vocabulary(*loaded->tokenizer, info.model, info.warnings);
 
   std::unique_ptr<Engine> engine = std::move(Engine::start(model.model, std::move(ops), options.engine)).value();

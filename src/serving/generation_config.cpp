@@ -80,12 +80,13 @@ std::vector<std::vector<int32_t>> id_lists(const json& object, const std::string
   }
 }
 
-// Settings that would change the answer and that single-sequence decoding does not do: said, never silently dropped.
+// Settings that would change the answer and that are not done: said, never silently dropped.
 std::vector<std::string> ignored_settings(const Reader& in, const std::string& file) {
   std::vector<std::string> out;
   const auto warn = [&](const std::string& what) { out.push_back(fmt::format("{} asks for {}: not supported, answers are those without it", file, what)); };
-  if (in.number<int>("num_beams").value_or(1) > 1) warn(fmt::format("beam search (num_beams {})", *in.number<int>("num_beams")));
-  for (const char* key : {"penalty_alpha", "guidance_scale", "sequence_bias", "exponential_decay_length_penalty", "dola_layers"})
+  if (in.number<int>("num_beams").value_or(1) > 1 && in.boolean("do_sample").value_or(false)) warn(fmt::format("beams that sample (do_sample with num_beams {})", *in.number<int>("num_beams")));
+  if (in.number<int>("num_beam_groups").value_or(1) > 1) warn(fmt::format("groups of beams (num_beam_groups {})", *in.number<int>("num_beam_groups")));
+  for (const char* key : {"constraints", "force_words_ids", "penalty_alpha", "guidance_scale", "sequence_bias", "exponential_decay_length_penalty", "dola_layers"})
     if (in.has(key)) warn(key);
   if (in.number<float>("encoder_repetition_penalty").value_or(1.0f) != 1.0f) warn("encoder_repetition_penalty");
   if (in.number<int>("encoder_no_repeat_ngram_size").value_or(0) > 0) warn("encoder_no_repeat_ngram_size");
@@ -96,45 +97,97 @@ std::vector<std::string> ignored_settings(const Reader& in, const std::string& f
 
 }  // namespace
 
+namespace {
+
+struct Source {
+  json object;
+  std::string file;
+};
+
+Source source_of(const std::filesystem::path& directory, const json& config) {
+  Source out{.object = config, .file = "generation_config.json"};
+  std::ifstream stream(directory / out.file);
+  if (!stream) return {config, "config.json"};
+  try {
+    out.object = json::parse(stream);
+  } catch (const json::exception& error) {
+    throw fail(StatusCode::malformed, "generation_config.json is not JSON: {}", error.what());
+  }
+  if (!out.object.is_object()) throw fail(StatusCode::malformed, "generation_config.json must hold an object");
+  return out;
+}
+
+EarlyStopping early_stopping(const json& object, const std::string& file) {
+  const auto found = object.find("early_stopping");
+  if (found == object.end() || found->is_null()) return EarlyStopping::heuristic;
+  if (found->is_boolean()) return found->get<bool>() ? EarlyStopping::full : EarlyStopping::heuristic;
+  if (*found == "never") return EarlyStopping::never;
+  throw fail(StatusCode::invalid, "{}: 'early_stopping' must be true, false or \"never\", is {}", file, found->dump());
+}
+
+void read_beams(const Reader& in, const Source& source, GenerationOptions& options) {
+  // Beams that sample are named in the warnings; of the two, sampling is what an answer shows.
+  options.num_beams = options.sample || in.number<int>("num_beam_groups").value_or(1) > 1 ? 1 : in.number<int>("num_beams").value_or(1);
+  if (options.num_beams < 1) throw fail(StatusCode::invalid, "{}: 'num_beams' is {}, must be at least 1", source.file, options.num_beams);
+  options.num_return_sequences = std::clamp(in.number<int>("num_return_sequences").value_or(1), 1, options.num_beams);
+  options.length_penalty = in.number<float>("length_penalty").value_or(1.0f);
+  options.early_stopping = early_stopping(source.object, source.file);
+}
+
+GenerationConfig parse(const Source& source) {
+  GenerationConfig out;
+  const json& object = source.object;
+  const std::string& file = source.file;
+  const Reader in(object, file);
+  GenerationOptions& options = out.options;
+  out.max_length = in.number<int>("max_length");
+  out.max_new_tokens = in.number<int>("max_new_tokens");
+  out.min_length = in.number<int>("min_length");
+  out.min_new_tokens = in.number<int>("min_new_tokens");
+  out.pad = in.id("pad_token_id");
+  out.bos = in.id("bos_token_id");
+  out.decoder_start = in.id("decoder_start_token_id");
+  options.eos = in.ids("eos_token_id");
+  options.sample = in.boolean("do_sample").value_or(false);
+  options.temperature = in.number<float>("temperature").value_or(1.0f);
+  options.top_k = in.number<int>("top_k").value_or(kDefaultTopK);
+  options.top_p = in.number<float>("top_p").value_or(1.0f);
+  options.min_p = in.number<float>("min_p").value_or(0.0f);
+  options.typical_p = in.number<float>("typical_p").value_or(1.0f);
+  options.repetition_penalty = in.number<float>("repetition_penalty").value_or(1.0f);
+  options.no_repeat_ngram = in.number<int>("no_repeat_ngram_size").value_or(0);
+  options.suppress = in.ids("suppress_tokens");
+  options.bad_words = id_lists(object, file);
+  options.forced_bos = in.id("forced_bos_token_id");
+  options.forced_eos = in.id("forced_eos_token_id");
+  read_beams(in, source, options);
+  out.warnings = ignored_settings(in, file);
+  return out;
+}
+
+}  // namespace
+
 Result<GenerationConfig> GenerationConfig::read(const std::filesystem::path& directory, const json& config) {
+  return capture([&] { return parse(source_of(directory, config)); });
+}
+
+Result<std::map<std::string, GenerationConfig>> GenerationConfig::read_tasks(const std::filesystem::path& directory, const json& config) {
   return capture([&] {
-    GenerationConfig out;
-    std::string file = "generation_config.json";
-    json object;
-    if (std::ifstream stream(directory / file); stream) {
-      try {
-        object = json::parse(stream);
-      } catch (const json::exception& error) {
-        throw fail(StatusCode::malformed, "generation_config.json is not JSON: {}", error.what());
-      }
-      if (!object.is_object()) throw fail(StatusCode::malformed, "generation_config.json must hold an object");
-    } else {
-      file = "config.json";
-      object = config;
+    std::map<std::string, GenerationConfig> out;
+    const auto tasks = config.find("task_specific_params");
+    if (tasks == config.end() || !tasks->is_object()) return out;
+    const Source source = source_of(directory, config);
+    constexpr int kUnset = 20;  // transformers' own max_length
+    const auto length = source.object.find("max_length");
+    const bool has_length = length != source.object.end() && length->is_number() && *length != kUnset;
+    for (const auto& [name, settings] : tasks->items()) {
+      if (!settings.is_object()) continue;
+      Source task{source.object, fmt::format("config.json, task_specific_params.{}", name)};
+      task.object.update(settings);
+      // The pipelines allow 256 new tokens whatever the task says of the total, unless the directory itself has a total.
+      if (!has_length) task.object.erase("max_length");
+      out.emplace(name, parse(task));
     }
-    const Reader in(object, file);
-    GenerationOptions& options = out.options;
-    out.max_length = in.number<int>("max_length");
-    out.max_new_tokens = in.number<int>("max_new_tokens");
-    out.min_length = in.number<int>("min_length");
-    out.min_new_tokens = in.number<int>("min_new_tokens");
-    out.pad = in.id("pad_token_id");
-    out.bos = in.id("bos_token_id");
-    out.decoder_start = in.id("decoder_start_token_id");
-    options.eos = in.ids("eos_token_id");
-    options.sample = in.boolean("do_sample").value_or(false);
-    options.temperature = in.number<float>("temperature").value_or(1.0f);
-    options.top_k = in.number<int>("top_k").value_or(kDefaultTopK);
-    options.top_p = in.number<float>("top_p").value_or(1.0f);
-    options.min_p = in.number<float>("min_p").value_or(0.0f);
-    options.typical_p = in.number<float>("typical_p").value_or(1.0f);
-    options.repetition_penalty = in.number<float>("repetition_penalty").value_or(1.0f);
-    options.no_repeat_ngram = in.number<int>("no_repeat_ngram_size").value_or(0);
-    options.suppress = in.ids("suppress_tokens");
-    options.bad_words = id_lists(object, file);
-    options.forced_bos = in.id("forced_bos_token_id");
-    options.forced_eos = in.id("forced_eos_token_id");
-    out.warnings = ignored_settings(in, file);
     return out;
   });
 }
@@ -160,6 +213,9 @@ void check(const GenerationParameters& p) {
   check_range("frequency_penalty", p.frequency_penalty, p.frequency_penalty >= -2 && p.frequency_penalty <= 2, "in [-2, 2]");
   check_range("presence_penalty", p.presence_penalty, p.presence_penalty >= -2 && p.presence_penalty <= 2, "in [-2, 2]");
   check_range("no_repeat_ngram_size", p.no_repeat_ngram_size, p.no_repeat_ngram_size >= 0, "at least 0 (0 = off)");
+  check_range("num_beams", p.num_beams, p.num_beams > 0, "at least 1");
+  check_range("num_return_sequences", p.num_return_sequences, p.num_return_sequences > 0, "at least 1");
+  check_range("length_penalty", p.length_penalty, p.length_penalty && std::isfinite(*p.length_penalty), "finite");
   check_range("truncate", p.truncate, p.truncate > 0, "at least 1");
   check_range("top_n_tokens", p.top_n_tokens, p.top_n_tokens >= 0 && p.top_n_tokens <= 20, "in [0, 20]");
 }
@@ -167,6 +223,28 @@ void check(const GenerationParameters& p) {
 template <class T>
 void lay_over(T& value, const std::optional<T>& request) {
   if (request) value = *request;
+}
+
+void lay_over_beams(GenerationOptions& out, const GenerationParameters& request) {
+  const bool ours = !request.num_beams;  // the directory's beams
+  lay_over(out.num_beams, request.num_beams);
+  lay_over(out.length_penalty, request.length_penalty);
+  lay_over(out.early_stopping, request.early_stopping);
+  const int texts = request.num_return_sequences.value_or(std::min(out.num_return_sequences, out.num_beams));
+  const auto beams = fmt::format("num_beams is {}{}", out.num_beams, ours ? " (generation_config.json)" : "");
+  if (out.num_beams > 1) {
+    out.num_return_sequences = texts;
+    if (texts > out.num_beams) throw fail(StatusCode::invalid, "num_return_sequences is {} but {}: a search keeps one text a beam", texts, beams);
+    if (out.sample) throw fail(StatusCode::invalid, "{} and do_sample is true: beams that sample are not offered, set one of them off", beams);
+    if (request.best_of > 1) throw fail(StatusCode::invalid, "{} and best_of is {}: use num_return_sequences with beams", beams, request.best_of);
+    if (request.top_n_tokens.value_or(0) > 0) throw fail(StatusCode::invalid, "{} and top_n_tokens is {}: a search tells no alternatives, set num_beams to 1", beams, *request.top_n_tokens);
+    return;
+  }
+  out.num_return_sequences = 1;  // samples are rows of their own
+  if (texts > 1 && !out.sample)
+    throw fail(StatusCode::invalid, "num_return_sequences is {}: greedy decoding has one answer, set num_beams or do_sample", texts);
+  if (texts > 1 && request.best_of > 1)
+    throw fail(StatusCode::invalid, "num_return_sequences is {} and best_of is {}: give one of them", texts, request.best_of);
 }
 
 // New tokens allowed: request over directory, a count of new tokens over a total length (which counts `prompt`).
@@ -202,6 +280,7 @@ Result<GenerationOptions> resolve(const GenerationParameters& request, const Gen
     lay_over(out.presence_penalty, request.presence_penalty);
     lay_over(out.no_repeat_ngram, request.no_repeat_ngram_size);
     lay_over(out.ignore_eos, request.ignore_eos);
+    lay_over_beams(out, request);
     out.top_tokens = request.top_n_tokens.value_or(0);
     if (out.sample) out.seed = request.seed ? *request.seed : std::random_device{}() | (static_cast<uint64_t>(std::random_device{}()) << 32);
 

@@ -2,6 +2,7 @@
 // Generation defaults of a model directory and how a request's parameters are laid over them.
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -11,7 +12,7 @@
 namespace inazuma {
 
 /// As transformers' GenerationConfig: read from generation_config.json if there is one, else from the generation keys of
-/// config.json. Only keys that single-beam generation uses; the others are listed in `warnings` when they would change a result.
+/// config.json. Keys that no search or sampling here uses are listed in `warnings` when they would change a result.
 struct GenerationConfig {
   GenerationOptions options;             ///< max_new_tokens only when set there
   std::optional<int> max_length, max_new_tokens, min_length, min_new_tokens;
@@ -21,6 +22,9 @@ struct GenerationConfig {
 
   /// malformed / invalid name file, key, value.
   static Result<GenerationConfig> read(const std::filesystem::path& directory, const nlohmann::json& config);
+  /// The same for each pipeline that config.json's task_specific_params name ("summarization", "translation_en_to_de"),
+  /// whose settings go over the directory's, as in transformers' pipelines.
+  static Result<std::map<std::string, GenerationConfig>> read_tasks(const std::filesystem::path& directory, const nlohmann::json& config);
 };
 
 /// The options of one row: request over defaults over transformers' global defaults (top_k 50 when sampling).

@@ -108,6 +108,9 @@ struct GenerationParameters {
   std::optional<int> truncate;          ///< keep the last n prompt ids (TGI)
   std::optional<int> top_n_tokens;
   int best_of = 1;                      ///< best by mean log-probability of n samples
+  std::optional<int> num_beams, num_return_sequences;
+  std::optional<float> length_penalty;
+  std::optional<EarlyStopping> early_stopping;
 };
 
 /// Causal and encoder-decoder generation alike.

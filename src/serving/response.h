@@ -76,7 +76,7 @@ struct GeneratedText {
   std::vector<std::vector<GeneratedToken>> top_tokens;
   int input_length = 0;
   std::optional<uint64_t> seed;             ///< when sampled
-  std::vector<GeneratedText> others;        ///< best_of: the samples not chosen
+  std::vector<GeneratedText> others;        ///< best_of: the samples not chosen; num_return_sequences: the texts after the first
 };
 struct GenerationResult {
   std::vector<GeneratedText> texts;

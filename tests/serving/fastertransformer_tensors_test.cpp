@@ -61,6 +61,17 @@ std::string message(const TensorInference& inference, const ModelInfo& info = gp
   return capture([&] { (void)read_decoding(inference, 2, info, {1, 2}); }).message();
 }
 
+TensorModel declared(bool encoder_decoder, DataType ids) {
+  TensorModel model;
+  const auto add = [&](const char* name, DataType type) { model.outputs.push_back({.name = name, .type = type}); };
+  add("output_ids", ids);
+  add("sequence_length", ids);
+  if (!encoder_decoder) add("response_input_lengths", DataType::int32);
+  add("cum_log_probs", DataType::fp32);
+  add("output_log_probs", DataType::fp32);
+  return model;
+}
+
 TEST(Tensors, RowsHaveNoPadding) {
   const Decoding got = read_decoding(two_prompts(), 2, gpt(), {1, 2});
   ASSERT_EQ(got.rows.size(), 2u);
@@ -119,6 +130,49 @@ TEST(Tensors, GreedyIsMeantByTheTableOfTheOriginal) {
   EXPECT_EQ(sampled(5000, 2, 1).top_p, 1.0f);
 }
 
+TEST(Tensors, EveryRowHasItsOwnBeams) {
+  TensorInference inference = two_prompts();
+  inference.inputs.push_back(ints("beam_width", {2, 1}, {0, 4}));
+  inference.inputs.push_back(ints("runtime_top_k", {2, 1}, {5, 5}));
+  inference.inputs.push_back(floats("temperature", {2, 1}, {0.5f, 0.0f}));
+  inference.inputs.push_back(floats("len_penalty", {2, 1}, {1.0f, 1.5f}));
+  inference.inputs.push_back(floats("beam_search_diversity_rate", {2, 1}, {0.0f, 0.25f}));
+  const Decoding got = read_decoding(inference, 2, gpt(), {1, 2});
+  EXPECT_EQ(got.beams, 4);
+  EXPECT_EQ(got.rows[0].generation.num_beams, 1);
+  EXPECT_TRUE(got.rows[0].generation.sample);
+  const GenerationOptions& second = got.rows[1].generation;
+  EXPECT_EQ(second.num_beams, 4);
+  EXPECT_EQ(second.num_return_sequences, 4);
+  EXPECT_FALSE(second.sample) << "top-k belongs to sampling";
+  EXPECT_GT(second.temperature, 0.0f);
+  EXPECT_TRUE(second.beam_logits);
+  EXPECT_EQ(second.beam_diversity, 0.25f);
+  EXPECT_EQ(second.length_penalty, 0.0f) << "GPT's beams have one length";
+  inference.inputs[1].name = "sequence_length";
+  inference.inputs[2].name = "max_output_len";
+  const GenerationOptions t5_row = read_decoding(inference, 2, t5(), {0, 1}).rows[1].generation;
+  EXPECT_EQ(t5_row.length_penalty, 1.5f);
+  EXPECT_EQ(t5_row.early_stopping, EarlyStopping::full);
+}
+
+TEST(Tensors, RowsOfFewerBeamsHaveEmptyOnesBehind) {
+  TensorInference inference = two_prompts();
+  inference.inputs.push_back(ints("beam_width", {2, 1}, {1, 2}));
+  inference.inputs.push_back(make_tensor("is_return_log_probs", DataType::boolean, {2, 1}, std::vector<uint8_t>{1, 1}));
+  const Decoding asked = read_decoding(inference, 2, gpt(), {1, 2});
+  const std::vector<std::vector<Generated>> answers{{{{20, 2}, {-1, -2}}}, {{{30, 2}, {-1, -1}}, {{31}, {-4}}}};
+  const TensorResult got = pack_decoding(asked, answers, SIZE_MAX, declared(false, DataType::uint32), false);
+  EXPECT_THAT(got.outputs[0].shape, ElementsAre(2, 2, 10));
+  EXPECT_THAT(values<int32_t>(got, "output_ids"),
+              ElementsAreArray({5, 6, 7, 20, 2, 2, 2, 2, 2, 2,  2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+                                8, 9, 30, 2, 2, 2, 2, 2, 2, 2,  8, 9, 31, 2, 2, 2, 2, 2, 2, 2}));
+  EXPECT_THAT(values<int32_t>(got, "sequence_length"), ElementsAre(6, 0, 6, 5));
+  EXPECT_THAT(values<int32_t>(got, "response_input_lengths"), ElementsAre(3, 3, 2, 2));
+  EXPECT_THAT(values<float>(got, "cum_log_probs"), ElementsAre(-3, 0, -2, -4));
+  EXPECT_EQ(values<float>(got, "output_log_probs").size(), 2u * 2 * 6);
+}
+
 TEST(Tensors, WordListsAreEndsUnderFlattenedIds) {
   TensorInference inference = two_prompts();
   inference.inputs.push_back(ints("bad_words_list", {2, 2, 4}, {29, 65, 29, 43, 2, 4, -1, -1, 0, 0, 0, 0, -1, -1, -1, -1}, DataType::int32));
@@ -147,7 +201,8 @@ TEST(Tensors, ErrorsNameTensorRowValueAndRange) {
   EXPECT_THAT(with(ints("input_ids", {2, 4}, {5, 6, 100, 0, 8, 9, 0, 0})), HasSubstr("input_ids[0][2] is 100, must be in [0, 100)"));
   EXPECT_THAT(with(ints("request_output_len", {2, 1}, {4, 0})), HasSubstr("request_output_len[1] is 0, must be in [1, "));
   EXPECT_THAT(with(ints("end_id", {2, 1}, {1, 100})), HasSubstr("end_id[1] is 100, must be in [0, 99]"));
-  EXPECT_THAT(with(ints("beam_width", {2, 1}, {1, 4})), HasSubstr("beam_width[1] is 4"));
+  EXPECT_THAT(with(ints("beam_width", {2, 1}, {1, 65})), HasSubstr("beam_width[1] is 65, must be in [0, 64]"));
+  EXPECT_THAT(with(floats("len_penalty", {2, 1}, {NAN, 1})), HasSubstr("len_penalty[0] is nan, must be finite"));
   EXPECT_THAT(with(floats("temperature", {2, 1}, {1, NAN})), HasSubstr("temperature[1] is nan, must be finite"));
   EXPECT_THAT(with(floats("repetition_penalty", {2, 1}, {1, 0})), HasSubstr("repetition_penalty[1] is 0, must be above 0"));
   EXPECT_THAT(with(ints("bad_words_list", {2, 2, 2}, {1, 2, 3, -1, 1, 2, 1, 2}, DataType::int32)), HasSubstr("bad_words_list[0]: the end of word 0 is 3"));
@@ -158,20 +213,9 @@ TEST(Tensors, ErrorsNameTensorRowValueAndRange) {
   EXPECT_THAT(message(nothing), HasSubstr("input input_ids is missing"));
 }
 
-TensorModel declared(bool encoder_decoder, DataType ids) {
-  TensorModel model;
-  const auto add = [&](const char* name, DataType type) { model.outputs.push_back({.name = name, .type = type}); };
-  add("output_ids", ids);
-  add("sequence_length", ids);
-  if (!encoder_decoder) add("response_input_lengths", DataType::int32);
-  add("cum_log_probs", DataType::fp32);
-  add("output_log_probs", DataType::fp32);
-  return model;
-}
-
 TEST(Tensors, GptAnswersWithItsPromptAndEndIdBehind) {
   const Decoding asked = read_decoding(two_prompts(), 2, gpt(), {1, 2});
-  const std::vector<Generated> answers{{{20, 2}, {-1, -2}}, {{30, 31, 32, 33, 34, 35}, {-1, -1, -1, -1, -1, -1}}};
+  const std::vector<std::vector<Generated>> answers{{{{20, 2}, {-1, -2}}}, {{{30, 31, 32, 33, 34, 35}, {-1, -1, -1, -1, -1, -1}}}};
   const TensorResult got = pack_decoding(asked, answers, SIZE_MAX, declared(false, DataType::uint32), false);
   EXPECT_EQ(got.outputs[0].type, DataType::uint32);
   EXPECT_THAT(got.outputs[0].shape, ElementsAre(2, 1, 10));
@@ -189,7 +233,7 @@ TEST(Tensors, T5AnswersWithNewTokensOnly) {
                       make_tensor("is_return_log_probs", DataType::boolean, {2, 1}, std::vector<uint8_t>{1, 0})};
   const Decoding asked = read_decoding(inference, 2, t5(), {0, 1});
   EXPECT_THAT(asked.rows[0].decoder_ids, ElementsAre(3));
-  const std::vector<Generated> answers{{{20, 1}, {-1, -2}}, {{30, 31, 32, 1}, {-1, -1, -1, -1}}};
+  const std::vector<std::vector<Generated>> answers{{{{20, 1}, {-1, -2}}}, {{{30, 31, 32, 1}, {-1, -1, -1, -1}}}};
   const TensorResult got = pack_decoding(asked, answers, SIZE_MAX, declared(true, DataType::int32), true);
   EXPECT_THAT(values<int32_t>(got, "output_ids"), ElementsAreArray({20, 1, 1, 1, 0, 0, 30, 31, 32, 1, 0, 0}));
   EXPECT_THAT(values<int32_t>(got, "sequence_length"), ElementsAre(2, 4));

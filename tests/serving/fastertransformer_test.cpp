@@ -172,6 +172,85 @@ TEST(FasterTransformer, StopWordsEndARowAlone) {
   EXPECT_EQ(static_cast<size_t>(ids_of(heard->final, "sequence_length")[0]), prompts.padded + first + 2) << "the word stays in the output";
 }
 
+/// The searches of tests/golden/beams that this interface can ask for: FasterTransformer's end, and nothing on the scores,
+/// which it would change before log-softmax and transformers behind it.
+std::vector<json> searches(const char* name, const std::function<bool(const json&)>& wanted) {
+  const json golden = read_json_file(fs::path(INAZUMA_SOURCE_DIR) / "tests/golden/beams" / (std::string(name) + ".json"));
+  std::vector<json> out;
+  for (json run : golden.at("runs")) {
+    for (const char* other : {"repetition_penalty", "no_repeat_ngram_size", "bad_words_ids", "suppress_tokens", "forced_eos_token_id", "forced_bos_token_id", "min_new_tokens", "endings"})
+      if (run.contains(other)) run["eos_token_id"] = nullptr;
+    if (!run.contains("eos_token_id") || !run["eos_token_id"].is_number() || !wanted(run)) continue;
+    run["ids"] = golden.at("prompts").at(run.at("prompt").get<size_t>());
+    out.push_back(std::move(run));
+  }
+  return out;
+}
+
+/// All of them as one padded request, and what came of it: rows of different widths beside one another.
+void expect_searches(const char* folder, const std::vector<json>& runs, bool two_sided) {
+  ASSERT_GT(runs.size(), 4u);
+  Served served(kCases / folder, R"(name: "m")");
+  Ints ids, lengths, most, ends, widths;
+  std::vector<float> penalties;
+  size_t padded = 0, beams = 0, longest = 0;
+  for (const json& run : runs) padded = std::max(padded, run["ids"].size());
+  for (const json& run : runs) {
+    const auto prompt = run["ids"].get<Ints>();
+    ids.insert(ids.end(), prompt.begin(), prompt.end());
+    ids.resize(ids.size() + padded - prompt.size(), 3);
+    lengths.push_back(static_cast<int32_t>(prompt.size()));
+    most.push_back(run["max_new_tokens"].get<int32_t>());
+    ends.push_back(run["eos_token_id"].get<int32_t>());
+    widths.push_back(run["num_beams"].get<int32_t>());
+    penalties.push_back(run.value("length_penalty", 1.0f));
+    beams = std::max(beams, static_cast<size_t>(widths.back()));
+    longest = std::max(longest, static_cast<size_t>(most.back()));
+  }
+  const auto rows = static_cast<int64_t>(runs.size());
+  const auto tensor = [&](const char* name, const Ints& values) { return make_tensor(name, DataType::uint32, {rows, 1}, values); };
+  TensorInference inference;
+  inference.inputs = {make_tensor("input_ids", DataType::uint32, {rows, static_cast<int64_t>(padded)}, ids), tensor(two_sided ? "sequence_length" : "input_lengths", lengths),
+                      tensor(two_sided ? "max_output_len" : "request_output_len", most), tensor("end_id", ends), tensor("beam_width", widths),
+                      make_tensor("len_penalty", DataType::fp32, {rows, 1}, penalties),
+                      make_tensor("is_return_log_probs", DataType::boolean, {rows, 1}, std::vector<uint8_t>(runs.size(), 1))};
+  const auto heard = served.ask(std::move(inference), static_cast<int>(rows));
+  heard->wait();
+  ASSERT_TRUE(heard->status.ok()) << heard->status.message();
+  const Ints out = ids_of(heard->final, "output_ids"), told = ids_of(heard->final, "sequence_length");
+  const Ints bits = ids_of(heard->final, "cum_log_probs");
+  const size_t width = longest + (two_sided ? 0 : padded);
+  ASSERT_EQ(out.size(), runs.size() * beams * width);
+  for (size_t r = 0; r < runs.size(); ++r)
+    for (size_t b = 0; b < beams; ++b) {
+      const size_t at = r * beams + b;
+      const json& found = runs[r].at("hypotheses");
+      if (b >= found.size()) {
+        EXPECT_EQ(told[at], 0);
+        continue;
+      }
+      Ints expected = two_sided ? Ints() : runs[r]["ids"].get<Ints>();
+      const auto tokens = found[b]["ids"].get<Ints>();
+      expected.insert(expected.end(), tokens.begin(), tokens.end());
+      const auto begin = out.begin() + static_cast<std::ptrdiff_t>(at * width);
+      EXPECT_EQ(Ints(begin, begin + static_cast<std::ptrdiff_t>(expected.size())), expected) << folder << " row " << r << " beam " << b;
+      EXPECT_EQ(static_cast<size_t>(told[at]), tokens.size() + (two_sided ? 0 : padded));
+      float sum = 0, cumulative = 0;
+      for (const json& one : found[b]["logprobs"]) sum += one.get<float>();
+      std::memcpy(&cumulative, &bits[at], sizeof cumulative);
+      EXPECT_NEAR(cumulative, sum, 1e-3f);
+    }
+}
+
+TEST(FasterTransformer, T5BeamsAreThoseOfTransformersThatStopEarly) {
+  expect_searches("ft-t5", searches("t5", [](const json& run) { return run.value("early_stopping", json(false)) == json(true); }), true);
+}
+
+TEST(FasterTransformer, GptBeamsAreThoseOfTransformersWithoutLengthPenalty) {
+  const auto runs = searches("gpt2", [](const json& run) { return run.value("length_penalty", 1.0f) == 0.0f && run.value("early_stopping", json(false)) == json(false); });
+  expect_searches("ft-gpt2-ranks", runs, false);
+}
+
 TEST(FasterTransformer, DecoupledModelsAnswerTokenByToken) {
   const fs::path folder = kCases / "ft-t5";
   Served served(folder, R"(name: "m" model_transaction_policy { decoupled: true })");
@@ -216,12 +295,12 @@ TEST(FasterTransformer, BadRequestsFailByNameAndOthersGoOn) {
   const fs::path folder = kCases / "ft-gpt2-ranks";
   Served served(folder, R"(name: "m")");
   const Prompts prompts(read_json_file(folder / "golden.json"), false);
-  TensorInference beams = prompts.request(0, 1);
-  beams.inputs.push_back(make_tensor("beam_width", DataType::uint32, {1, 1}, Ints{4}));
-  const auto refused = served.ask(std::move(beams), 1);
+  TensorInference decay = prompts.request(0, 1);
+  decay.inputs.push_back(make_tensor("top_p_decay", DataType::fp32, {1, 1}, std::vector<float>{0.5f}));
+  const auto refused = served.ask(std::move(decay), 1);
   refused->wait();
   EXPECT_EQ(refused->status.code(), StatusCode::unsupported);
-  EXPECT_THAT(refused->status.message(), HasSubstr("beam_width[0] is 4"));
+  EXPECT_THAT(refused->status.message(), HasSubstr("top_p_decay[0] is not supported"));
   TensorInference endless = prompts.request(0, 1);
   endless.inputs[2] = make_tensor("request_output_len", DataType::uint32, {1, 1}, Ints{5000});
   const auto too_long = served.ask(std::move(endless), 1);

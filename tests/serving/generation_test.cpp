@@ -72,9 +72,44 @@ TEST_F(Config, NamesFileKeyAndValue) {
 }
 
 TEST_F(Config, SaysWhatItLeavesOut) {
-  EXPECT_THAT(read(R"({"num_beams": 4, "penalty_alpha": 0.6})").value().warnings,
-              ElementsAre(HasSubstr("num_beams 4"), HasSubstr("penalty_alpha")));
-  EXPECT_THAT(read(R"({"num_beams": 1, "penalty_alpha": null})").value().warnings, IsEmpty());
+  EXPECT_THAT(read(R"({"num_beams": 4, "do_sample": true, "penalty_alpha": 0.6})").value().warnings,
+              ElementsAre(HasSubstr("do_sample with num_beams 4"), HasSubstr("penalty_alpha")));
+  EXPECT_THAT(read(R"({"num_beams": 4, "num_beam_groups": 2})").value().warnings, ElementsAre(HasSubstr("num_beam_groups 2")));
+  EXPECT_THAT(read(R"({"num_beams": 4, "penalty_alpha": null})").value().warnings, IsEmpty());
+}
+
+TEST_F(Config, BeamsComeFromTheDirectory) {
+  const GenerationOptions plain = read("{}").value().options;
+  EXPECT_EQ(plain.num_beams, 1);
+  EXPECT_EQ(plain.length_penalty, 1.0f);
+  const GenerationOptions beams = read(R"({"num_beams": 4, "length_penalty": 2, "early_stopping": true, "num_return_sequences": 3})").value().options;
+  EXPECT_EQ(beams.num_beams, 4);
+  EXPECT_EQ(beams.num_return_sequences, 3);
+  EXPECT_EQ(beams.length_penalty, 2.0f);
+  EXPECT_EQ(beams.early_stopping, EarlyStopping::full);
+  EXPECT_EQ(read(R"({"early_stopping": "never"})").value().options.early_stopping, EarlyStopping::never);
+  EXPECT_EQ(read(R"({"num_beams": 4, "do_sample": true})").value().options.num_beams, 1) << "of the two, sampling is done";
+  EXPECT_THAT(read(R"({"early_stopping": "often"})").status().message(), HasSubstr("'early_stopping' must be true, false or \"never\", is \"often\""));
+  EXPECT_THAT(read(R"({"num_beams": 0})").status().message(), HasSubstr("'num_beams' is 0"));
+}
+
+TEST_F(Config, TasksGoOverTheDirectory) {
+  const json config = {{"task_specific_params",
+                        {{"summarization", {{"num_beams", 4}, {"min_length", 30}, {"max_length", 200}, {"prefix", "summarize: "}}},
+                         {"translation_en_to_de", {{"early_stopping", true}}}}}};
+  const auto tasks = [&](const std::string& file) {
+    std::ofstream(directory_ / "generation_config.json") << file;
+    return GenerationConfig::read_tasks(directory_, config).value();
+  };
+  auto found = tasks(R"({"top_k": 7, "num_beams": 2})");
+  ASSERT_THAT(found, SizeIs(2));
+  EXPECT_EQ(found["summarization"].options.num_beams, 4);
+  EXPECT_EQ(found["summarization"].options.top_k, 7);
+  EXPECT_EQ(found["summarization"].min_length, 30);
+  EXPECT_EQ(found["summarization"].max_length, std::nullopt) << "the pipelines' 256 new tokens win over the task's total";
+  EXPECT_EQ(found["translation_en_to_de"].options.num_beams, 2);
+  EXPECT_EQ(found["translation_en_to_de"].options.early_stopping, EarlyStopping::full);
+  EXPECT_EQ(tasks(R"({"max_length": 512})")["summarization"].max_length, 200) << "unless the directory has a total of its own";
 }
 
 struct Length {
@@ -168,7 +203,7 @@ class Job : public testing::Test {
     Request request;
     cancelled_ = request.cancelled;  // a fresh one: a matched stop string sets it
     request.work = std::move(work);
-    const GenerationContext context{tokenizer_, model_, defaults_, config_, 4096};
+    const GenerationContext context{tokenizer_, model_, defaults_, by_pipeline_, config_, 4096};
     job_ = std::make_shared<GenerationJob>(request, context, nullptr, ear_.receiver(), [this](Response response) {
       ear_.receiver().on_event(std::move(response));
     });
@@ -215,6 +250,7 @@ class Job : public testing::Test {
   ByteTokenizer tokenizer_{false};
   ModelInfo model_;
   GenerationConfig defaults_;
+  std::map<std::string, GenerationConfig> by_pipeline_;
   json config_ = json::object();
   CancelFlag cancelled_;
   Ear ear_;
@@ -330,6 +366,75 @@ TEST_F(Job, BestOfPicksTheMostProbable) {
   EXPECT_EQ(text().seed, 11u);
   ASSERT_THAT(text().others, SizeIs(2));
   EXPECT_EQ(text().others[0].text, "third");
+}
+
+Hypothesis hypothesis(const std::string& text, FinishReason reason) {
+  Hypothesis out{.ids = {}, .logprobs = std::vector<float>(text.size(), -0.5f), .reason = reason};
+  for (const char byte : text) out.ids.push_back(static_cast<unsigned char>(byte));
+  if (reason == FinishReason::eos) {
+    out.ids.push_back(ByteTokenizer::kEos);
+    out.logprobs.push_back(-0.1f);
+  }
+  return out;
+}
+
+TEST_F(Job, BeamsAnswerOnceWithTheirHypotheses) {
+  make(ask("x", {.stop = {"bc"}, .num_beams = 4, .num_return_sequences = 3, .length_penalty = 0.5f, .early_stopping = EarlyStopping::full}));
+  ASSERT_THAT(rows_, SizeIs(1));
+  const GenerationOptions& options = rows_[0].generation;
+  EXPECT_EQ(options.num_beams, 4);
+  EXPECT_EQ(options.num_return_sequences, 3);
+  EXPECT_EQ(options.length_penalty, 0.5f);
+  EXPECT_EQ(options.early_stopping, EarlyStopping::full);
+  const std::vector<int32_t> before = {'x', 'a', 'b'}, complete = {'x', 'b', 'c'}, in_prompt = {'b', 'c'};
+  EXPECT_FALSE(rows_[0].hypothesis_end(before, 1));
+  EXPECT_TRUE(rows_[0].hypothesis_end(complete, 1));
+  EXPECT_FALSE(rows_[0].hypothesis_end(in_prompt, 1)) << "a stop string is looked for in what is generated";
+
+  SequenceEvent event;
+  event.kind = SequenceEvent::Kind::finished;
+  event.hypotheses = {hypothesis("東京", FinishReason::eos), hypothesis("abc", FinishReason::stopped), hypothesis("long", FinishReason::length)};
+  rows_[0].sink->on_event(std::move(event));
+  ear_.run();
+  EXPECT_EQ(text().text, "東京");
+  EXPECT_EQ(text().cause, StopCause::eos);
+  EXPECT_EQ(text().tokens.size(), std::string("東京").size() + 1);
+  ASSERT_THAT(text().others, SizeIs(2));
+  EXPECT_EQ(text().others[0].text, "a");
+  EXPECT_EQ(text().others[0].cause, StopCause::stop_sequence);
+  EXPECT_EQ(text().others[1].text, "long");
+  EXPECT_EQ(text().others[1].cause, StopCause::length);
+}
+
+TEST_F(Job, SamplesMayAllBeWanted) {
+  make(ask("x", {.do_sample = true, .seed = 1, .num_return_sequences = 2}));
+  ASSERT_THAT(rows_, SizeIs(2));
+  generate("first", true, 0, -2.0f);
+  generate("second", true, 1, -0.5f);
+  EXPECT_EQ(text().text, "first") << "as drawn, not ranked";
+  ASSERT_THAT(text().others, SizeIs(1));
+}
+
+TEST_F(Job, ThePipelinesSettingsAreUsed) {
+  by_pipeline_["summarization"].options.num_beams = 5;
+  Generation work = ask("x");
+  make(work);
+  EXPECT_EQ(rows_[0].generation.num_beams, 1);
+  work.pipeline = "summarization";
+  make(work);
+  EXPECT_EQ(rows_[0].generation.num_beams, 5);
+}
+
+TEST_F(Job, RefusesWhatBeamsCannotDo) {
+  const auto words = [&](Generation work) { return capture([&] { make(std::move(work)); }).message(); };
+  EXPECT_THAT(words(ask("x", {.num_beams = 4}, true)), HasSubstr("num_beams is 4: a search knows its text only at its end"));
+  EXPECT_THAT(words(ask("x", {.do_sample = true, .num_beams = 4})), HasSubstr("num_beams is 4 and do_sample is true"));
+  EXPECT_THAT(words(ask("x", {.best_of = 2, .num_beams = 4})), HasSubstr("num_beams is 4 and best_of is 2"));
+  EXPECT_THAT(words(ask("x", {.top_n_tokens = 2, .num_beams = 4})), HasSubstr("top_n_tokens is 2"));
+  EXPECT_THAT(words(ask("x", {.num_beams = 2, .num_return_sequences = 3})), HasSubstr("num_return_sequences is 3 but num_beams is 2"));
+  EXPECT_THAT(words(ask("x", {.num_return_sequences = 3})), HasSubstr("greedy decoding has one answer"));
+  defaults_.options.num_beams = 4;
+  EXPECT_THAT(words(ask("x", {.do_sample = true})), HasSubstr("num_beams is 4 (generation_config.json) and do_sample is true"));
 }
 
 TEST_F(Job, SeveralInputsKeepTheirOrder) {

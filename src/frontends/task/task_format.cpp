@@ -107,12 +107,14 @@ std::string format_zero_shot(const ZeroShotResult& result, bool single, bool leg
   });
 }
 
-std::string format_texts(const GenerationResult& result, const char* field, bool single) {
+std::string format_texts(const GenerationResult& result, const char* field, bool single, bool all) {
   const auto write = [&](JsonWriter& json, const GeneratedText& text) { json.begin_object().key(field).text(text.text).end_object(); };
-  // One text is a one-element array; several are an array of those, in input order.
+  // One text is an array of its answers; several are an array of those, in input order.
   return per_input(result.texts, single, [&](JsonWriter& json, const GeneratedText& text) {
     json.begin_array();
     write(json, text);
+    if (all)
+      for (const GeneratedText& other : text.others) write(json, other);
     json.end_array();
   });
 }

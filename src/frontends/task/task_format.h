@@ -14,6 +14,6 @@ std::string format_answers(const QuestionAnsweringResult& result, bool single, b
 std::string format_vectors(const FeatureExtractionResult& result, bool all_tokens);
 std::string format_similarities(const SentenceSimilarityResult& result);
 std::string format_zero_shot(const ZeroShotResult& result, bool single, bool legacy);
-std::string format_texts(const GenerationResult& result, const char* field, bool single);
+std::string format_texts(const GenerationResult& result, const char* field, bool single, bool all);
 
 }  // namespace inazuma::task_api

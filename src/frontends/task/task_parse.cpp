@@ -228,8 +228,9 @@ Parsed generation(Body& body, std::string_view task) {
   work.pipeline = task == "summarization" ? "summarization" : translation_pipeline(p, task);
   const bool stream = body.fields.boolean("stream").value_or(false);
   work.stream = stream;
+  const bool all = work.parameters.best_of == 1;  // of best_of only the best is the answer
   const char* field = task == "summarization" ? "summary_text" : task.starts_with("translation") ? "translation_text" : "generated_text";
-  return {std::move(work), [field, single = body.single()](const Outcome& o) { return format_texts(std::get<GenerationResult>(o), field, single); }, {}, stream};
+  return {std::move(work), [field, all, single = body.single()](const Outcome& o) { return format_texts(std::get<GenerationResult>(o), field, single, all); }, {}, stream};
 }
 
 // Details are Text Generation Inference's, whose clients ask for them on this route too.

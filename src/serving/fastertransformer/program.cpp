@@ -151,7 +151,7 @@ struct DecodingState {
   std::shared_ptr<const TensorModel> model;
   bool encoder_decoder = false;
   Decoding decoding;
-  std::vector<Generated> answers;
+  std::vector<std::vector<Generated>> answers;  ///< the beams of each row
   std::vector<CancelFlag> flags;  ///< one a row: a matched stop word ends a row alone
   std::vector<bool> ended;
   size_t told = 0;                ///< tokens that every row still running has been answered with
@@ -167,17 +167,20 @@ struct DecodingState {
     if (ended[row]) return false;  // its stop word came before the engine knew
     if (event.kind == SequenceEvent::Kind::failed) throw Error(event.status);
     if (event.kind == SequenceEvent::Kind::finished) {
+      if (!event.hypotheses.empty()) answers[row].clear();
+      for (Hypothesis& found : event.hypotheses) answers[row].push_back({std::move(found.ids), std::move(found.logprobs)});
       ended[row] = true;
       return true;
     }
     if (event.kind != SequenceEvent::Kind::token) return false;
-    answers[row].tokens.push_back(event.token.id);
-    answers[row].log_probs.push_back(event.token.logprob);
+    Generated& answer = answers[row].front();
+    answer.tokens.push_back(event.token.id);
+    answer.log_probs.push_back(event.token.logprob);
     if (stopped(row)) {
       ended[row] = true;
       flags[row]->store(true, std::memory_order_relaxed);
     }
-    if (model->decoupled) stream(job);
+    if (model->decoupled && decoding.beams == 1) stream(job);  // beams are known at their end
     return ended[row];
   }
 
@@ -187,16 +190,11 @@ struct DecodingState {
   /// The newest ids are a stop word; those of the prompt count for GPT.
   bool stopped(size_t row) const {
     const Row& asked = decoding.rows[row];
-    const std::vector<int32_t>& tokens = answers[row].tokens;
-    for (const std::vector<int32_t>& word : asked.stop_words) {
-      const size_t own = std::min(word.size(), tokens.size());
-      if (!std::equal(word.end() - static_cast<std::ptrdiff_t>(own), word.end(), tokens.end() - static_cast<std::ptrdiff_t>(own))) continue;
-      const size_t before = word.size() - own;
-      if (before == 0) return true;
-      const std::vector<int32_t>& prompt = encoder_decoder ? asked.decoder_ids : asked.ids;
-      if (before <= prompt.size() && std::equal(word.begin(), word.begin() + static_cast<std::ptrdiff_t>(before), prompt.end() - static_cast<std::ptrdiff_t>(before))) return true;
-    }
-    return false;
+    if (asked.stop_words.empty()) return false;
+    std::vector<int32_t> ids = encoder_decoder ? asked.decoder_ids : asked.ids;
+    const std::vector<int32_t>& tokens = answers[row].front().tokens;
+    ids.insert(ids.end(), tokens.begin(), tokens.end());
+    return ends_with_word(asked.stop_words, ids);
   }
 
   /// One answer for each token that all rows have reached.
@@ -204,8 +202,9 @@ struct DecodingState {
     size_t reached = SIZE_MAX;
     size_t longest = 0;
     for (size_t i = 0; i < answers.size(); ++i) {
-      if (!ended[i]) reached = std::min(reached, answers[i].tokens.size());
-      longest = std::max(longest, answers[i].tokens.size());
+      const size_t tokens = answers[i].front().tokens.size();
+      if (!ended[i]) reached = std::min(reached, tokens);
+      longest = std::max(longest, tokens);
     }
     reached = std::min(reached, longest);
     for (; told < reached; ++told) job.answer(pack_decoding(decoding, answers, told + 1, *model, encoder_decoder));
@@ -291,7 +290,7 @@ class FasterTransformer : public TensorProgram {
   void start_decoding(std::unique_ptr<TensorJob>& job) {
     DecodingState state{.model = model_, .encoder_decoder = engine_->info().has_encoder, .decoding = {}, .answers = {}, .flags = {}, .ended = {}};
     state.decoding = read_decoding(job->inference, job->batch, engine_->info(), defaults_);
-    state.answers.resize(state.decoding.rows.size());
+    state.answers.resize(state.decoding.rows.size(), std::vector<Generated>(1));
     state.ended.resize(state.decoding.rows.size());
     std::vector<SequenceRequest> rows;
     for (const Row& asked : state.decoding.rows) {
@@ -299,6 +298,8 @@ class FasterTransformer : public TensorProgram {
       row.ids = asked.ids;
       row.decoder_ids = asked.decoder_ids;
       row.generation = asked.generation;
+      if (asked.beams() && !asked.stop_words.empty())
+        row.hypothesis_end = [words = asked.stop_words](std::span<const int32_t> ids, int) { return ends_with_word(words, ids); };
       // Without stop words the client's own flag does; with them a row must be able to end alone.
       row.cancelled = asked.stop_words.empty() ? job->cancel : std::make_shared<std::atomic<bool>>(false);
       state.flags.push_back(row.cancelled);

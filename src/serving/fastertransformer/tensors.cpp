@@ -140,14 +140,33 @@ void read_sampling(const Scalars& scalars, int row, GenerationOptions& out) {
     throw fail(StatusCode::invalid, "row {} has both repetition_penalty and presence_penalty, of which one can be given", row);
 }
 
+/// The original's search: temperature and penalties act on logits, log-softmax comes last. T5 is done when beam_width texts
+/// have ended; GPT when no running beam can pass the worst of them, and has one length for all of its beams, so that
+/// len_penalty does not reorder them.
+void read_beams(const Scalars& scalars, int row, bool encoder_decoder, GenerationOptions& out) {
+  constexpr int64_t kMostBeams = 64;
+  constexpr float kColdest = 1e-6f;  // what the original adds to a temperature
+  out.num_beams = static_cast<int>(std::max<int64_t>(scalars.whole("beam_width", row, 0, kMostBeams).value_or(1), 1));
+  const float length_penalty = scalars.real_or("len_penalty", row, 0.0f);
+  const float diversity = scalars.real_or("beam_search_diversity_rate", row, 0.0f);
+  if (out.num_beams == 1) return;
+  out.num_return_sequences = out.num_beams;
+  out.sample = false;
+  out.top_k = 0;
+  out.top_p = 1.0f;
+  out.temperature = std::max(scalars.real_or("temperature", row, 1.0f), kColdest);
+  out.beam_logits = true;
+  out.beam_diversity = diversity;
+  out.length_penalty = encoder_decoder ? length_penalty : 0.0f;
+  out.early_stopping = encoder_decoder ? EarlyStopping::full : EarlyStopping::heuristic;
+}
+
 /// What the original has and this server has not; values that change nothing pass.
 void refuse_unsupported(const Scalars& scalars, int row) {
   const auto refuse = [&](std::string_view name, bool present) {
     if (present) throw fail(StatusCode::unsupported, "{}[{}] is not supported", name, row);
   };
   constexpr int64_t kMost = std::numeric_limits<uint32_t>::max();
-  const int64_t beams = scalars.whole("beam_width", row, 0, kMost).value_or(1);
-  if (beams > 1) throw fail(StatusCode::unsupported, "beam_width[{}] is {}: beam search is not supported, use 1", row, beams);
   refuse("top_p_decay", scalars.real_or("top_p_decay", row, 1.0f) != 1.0f);
   refuse("request_prompt_type", scalars.whole("request_prompt_type", row, 0, kMost).value_or(0) != 0);
   refuse("is_return_context_embeddings", scalars.whole("is_return_context_embeddings", row, 0, 1).value_or(0) != 0);
@@ -224,53 +243,91 @@ Decoding read_decoding(const TensorInference& inference, int batch, const ModelI
     if (one.end_id >= 0) generation.eos = {one.end_id};
     generation.ignore_eos = one.end_id < 0;
     read_sampling(scalars, row, generation);
+    read_beams(scalars, row, two_sided, generation);
     generation.bad_words = read_words(inference, "bad_words_list", row, batch, model.vocab);
     one.stop_words = read_words(inference, "stop_words_list", row, batch, model.vocab);
     one.log_probs = scalars.whole("is_return_log_probs", row, 0, 1).value_or(0) != 0;
     out.longest = std::max(out.longest, generation.max_new_tokens);
+    out.beams = std::max(out.beams, generation.num_beams);
   }
   return out;
 }
 
-TensorResult pack_decoding(const Decoding& decoding, const std::vector<Generated>& answers, size_t most, const TensorModel& model, bool encoder_decoder) {
-  const auto batch = static_cast<int64_t>(decoding.rows.size());
-  const int64_t width = encoder_decoder ? decoding.longest : decoding.padded + decoding.longest;
+bool ends_with_word(const std::vector<std::vector<int32_t>>& words, std::span<const int32_t> ids) {
+  return std::any_of(words.begin(), words.end(), [&](const std::vector<int32_t>& word) {
+    return word.size() <= ids.size() && std::equal(word.begin(), word.end(), ids.end() - static_cast<std::ptrdiff_t>(word.size()));
+  });
+}
+
+namespace {
+
+/// The outputs as flat arrays while they are filled, a beam after another.
+struct Packing {
+  const Decoding& decoding;
+  bool encoder_decoder;
+  int64_t width;    ///< of output_ids
+  size_t most;      ///< tokens of a beam that are told
+  size_t longest;   ///< that any beam tells
   std::vector<int32_t> ids, lengths, inputs;
   std::vector<float> cumulative, each;
-  size_t longest = 0;
-  for (const Generated& answer : answers) longest = std::max(longest, std::min(most, answer.tokens.size()));
-  bool log_probs = false;
-  for (int64_t r = 0; r < batch; ++r) {
-    const Row& row = decoding.rows[static_cast<size_t>(r)];
-    const Generated& answer = answers[static_cast<size_t>(r)];
-    const size_t told = std::min(most, answer.tokens.size());
+
+  void add(const Row& row, const Generated& beam) {
+    const size_t told = std::min(most, beam.tokens.size());
     const size_t begin = ids.size();
     if (!encoder_decoder) ids.insert(ids.end(), row.ids.begin(), row.ids.end());
-    ids.insert(ids.end(), answer.tokens.begin(), answer.tokens.begin() + static_cast<std::ptrdiff_t>(told));
-    // Behind a row's end: end_id, for T5 only as far as the request's longest row has come.
-    const size_t end = begin + static_cast<size_t>(width);
-    const int32_t end_id = std::max(row.end_id, 0);
-    ids.resize(std::min(end, encoder_decoder ? begin + longest : end), end_id);
-    ids.resize(end, 0);
+    ids.insert(ids.end(), beam.tokens.begin(), beam.tokens.begin() + static_cast<std::ptrdiff_t>(told));
+    fill(row, begin);
     lengths.push_back(static_cast<int32_t>(told) + (encoder_decoder ? 0 : decoding.padded));
     inputs.push_back(static_cast<int32_t>(row.ids.size()));
-    log_probs = log_probs || row.log_probs;
     float sum = 0;
     for (size_t i = 0; i < static_cast<size_t>(decoding.longest); ++i) {
-      each.push_back(row.log_probs && i < told ? answer.log_probs[i] : 0.0f);
+      each.push_back(row.log_probs && i < told ? beam.log_probs[i] : 0.0f);
       sum += each.back();
     }
     cumulative.push_back(sum);
   }
-  TensorResult out;
-  for (const TensorSpec& spec : model.outputs) {
-    if (spec.name == "output_ids") out.outputs.push_back(integers(spec, {batch, 1, width}, ids));
-    if (spec.name == "sequence_length") out.outputs.push_back(integers(spec, {batch, 1}, lengths));
-    if (spec.name == "response_input_lengths") out.outputs.push_back(integers(spec, {batch, 1}, inputs));
-    if (spec.name == "cum_log_probs" && log_probs) out.outputs.push_back(make_tensor(spec.name, DataType::fp32, {batch, 1}, cumulative));
-    if (spec.name == "output_log_probs" && log_probs) out.outputs.push_back(make_tensor(spec.name, DataType::fp32, {batch, 1, decoding.longest}, each));
+  /// A beam that the row has not.
+  void add_none(const Row& row) {
+    fill(row, ids.size());
+    lengths.push_back(0);
+    inputs.push_back(static_cast<int32_t>(row.ids.size()));
+    each.resize(each.size() + static_cast<size_t>(decoding.longest), 0.0f);
+    cumulative.push_back(0.0f);
   }
-  return out;
+
+ private:
+  /// Behind a beam's end: end_id, for T5 only as far as the request's longest has come.
+  void fill(const Row& row, size_t begin) {
+    const size_t end = begin + static_cast<size_t>(width);
+    ids.resize(std::min(end, encoder_decoder ? begin + longest : end), std::max(row.end_id, 0));
+    ids.resize(end, 0);
+  }
+};
+
+}  // namespace
+
+TensorResult pack_decoding(const Decoding& decoding, const std::vector<std::vector<Generated>>& answers, size_t most, const TensorModel& model, bool encoder_decoder) {
+  const auto batch = static_cast<int64_t>(decoding.rows.size());
+  const int64_t beams = decoding.beams;
+  Packing out{.decoding = decoding, .encoder_decoder = encoder_decoder, .width = encoder_decoder ? decoding.longest : decoding.padded + decoding.longest,
+              .most = most, .longest = 0, .ids = {}, .lengths = {}, .inputs = {}, .cumulative = {}, .each = {}};
+  bool log_probs = false;
+  for (const std::vector<Generated>& answer : answers)
+    for (const Generated& beam : answer) out.longest = std::max(out.longest, std::min(most, beam.tokens.size()));
+  for (size_t r = 0; r < decoding.rows.size(); ++r) {
+    const Row& row = decoding.rows[r];
+    log_probs = log_probs || row.log_probs;
+    for (size_t b = 0; b < static_cast<size_t>(beams); ++b) b < answers[r].size() ? out.add(row, answers[r][b]) : out.add_none(row);
+  }
+  TensorResult result;
+  for (const TensorSpec& spec : model.outputs) {
+    if (spec.name == "output_ids") result.outputs.push_back(integers(spec, {batch, beams, out.width}, out.ids));
+    if (spec.name == "sequence_length") result.outputs.push_back(integers(spec, {batch, beams}, out.lengths));
+    if (spec.name == "response_input_lengths") result.outputs.push_back(integers(spec, {batch, beams}, out.inputs));
+    if (spec.name == "cum_log_probs" && log_probs) result.outputs.push_back(make_tensor(spec.name, DataType::fp32, {batch, beams}, out.cumulative));
+    if (spec.name == "output_log_probs" && log_probs) result.outputs.push_back(make_tensor(spec.name, DataType::fp32, {batch, beams, decoding.longest}, out.each));
+  }
+  return result;
 }
 
 std::vector<std::vector<float>> read_hidden(const TensorInference& inference, int batch, int width) {

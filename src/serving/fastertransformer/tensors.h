@@ -3,6 +3,7 @@
 // beyond this folder has any.
 
 #include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -20,12 +21,14 @@ struct Row {
   std::vector<std::vector<int32_t>> stop_words;
   int32_t end_id = 0;
   bool log_probs = false;
+  bool beams() const { return generation.num_beams > 1; }
 };
 
 struct Decoding {
   std::vector<Row> rows;
   int padded = 0;  ///< S of input_ids
   int longest = 0; ///< the most new tokens of any row: the last extent of the outputs
+  int beams = 1;   ///< the largest beam_width: the second extent of the outputs
 };
 
 /// start_id and end_id where the request has none; -1 = none known.
@@ -35,17 +38,21 @@ struct Defaults {
 };
 
 /// The rows of a GPT or T5 request. Throws Error(invalid) naming tensor, row, value and range; unsupported for what is not
-/// built in (beam_width above 1, prompt tables, decaying top-p).
+/// built in (prompt tables, decaying top-p).
 Decoding read_decoding(const TensorInference& inference, int batch, const ModelInfo& model, const Defaults& defaults);
 
-/// What one row has been given so far.
+/// What one beam of a row has been given so far.
 struct Generated {
   std::vector<int32_t> tokens;  ///< generated, end_id included
   std::vector<float> log_probs; ///< of each
 };
 
-/// The outputs that the model declares, from the first `most` tokens of each row.
-TensorResult pack_decoding(const Decoding& decoding, const std::vector<Generated>& answers, size_t most, const TensorModel& model,
+/// Whether `ids` end with one of the words.
+bool ends_with_word(const std::vector<std::vector<int32_t>>& words, std::span<const int32_t> ids);
+
+/// The outputs that the model declares, from the first `most` tokens of each row's beams, best first. A row with fewer beams
+/// than the widest has beams of length 0 behind its own.
+TensorResult pack_decoding(const Decoding& decoding, const std::vector<std::vector<Generated>>& answers, size_t most, const TensorModel& model,
                            bool encoder_decoder);
 
 /// BERT: each row's valid hidden states as f32. Throws Error(invalid).

@@ -22,6 +22,20 @@ void check(const Generation& work) {
     if (stop.empty()) throw fail(StatusCode::invalid, "stop holds an empty string; every stop string needs a character");
 }
 
+// A stop string that ends with the newest token: in the text of the last tokens, and not yet without that one. The engine
+// holds rows that keep the tokenizer alive through their sink.
+HypothesisEnd ends_with_stop(const Tokenizer& tokenizer, const std::vector<std::string>& stops) {
+  if (stops.empty()) return {};
+  constexpr size_t kBeside = 8;  // tokens before a stop string: what decodes differently at the start of a text is none of it
+  size_t longest = 0;
+  for (const std::string& stop : stops) longest = std::max(longest, stop.size());
+  return [&tokenizer, stops, window = longest + kBeside](std::span<const int32_t> ids, int prompt) {
+    const std::span<const int32_t> generated = ids.subspan(static_cast<size_t>(prompt));
+    const std::string text = tokenizer.decode(generated.last(std::min(window, generated.size())));
+    return std::any_of(stops.begin(), stops.end(), [&](const std::string& stop) { return text.find(stop) != std::string::npos; });
+  };
+}
+
 }  // namespace
 
 GenerationJob::GenerationJob(const Request& request, GenerationContext context, std::shared_ptr<const void> owner, Receiver receiver, Done done)
@@ -31,13 +45,21 @@ GenerationJob::GenerationJob(const Request& request, GenerationContext context, 
   stream_ = work.stream;
   watched_ = stream_ || !work.parameters.stop.empty();
   return_full_text_ = work.return_full_text;
-  best_of_ = work.parameters.best_of;
+  const GenerationConfig& directory = defaults(work);
+  const bool beams = work.parameters.num_beams.value_or(directory.options.num_beams) > 1;
+  samples_ = beams ? 1 : std::max(work.parameters.best_of, work.parameters.num_return_sequences.value_or(1));
+  ranked_ = work.parameters.best_of > 1;
   for (const Input& input : work.inputs) {
     characters_ += code_points(input.text);
-    for (int sample = 0; sample < best_of_; ++sample) add_row(request, input, work, sample);
+    for (int sample = 0; sample < samples_; ++sample) add_row(request, input, work, sample);
   }
   open_ = rows_.size();
   usage_.generation = true;
+}
+
+const GenerationConfig& GenerationJob::defaults(const Generation& work) const {
+  const auto found = context_.by_pipeline.find(work.pipeline);
+  return found == context_.by_pipeline.end() ? context_.defaults : found->second;
 }
 
 // As the pipelines: the task's own prefix, else the model's, else none. A translation between languages that the model does
@@ -84,7 +106,10 @@ void GenerationJob::add_row(const Request& request, const Input& input, const Ge
     row.decoder_ids = {context_.defaults.decoder_start.value_or(context_.model.decoder_start)};
     prompt = 1;
   }
-  row.generation = resolve(work.parameters, context_.defaults, prompt, context_.max_context, context_.model.has_encoder).value();
+  row.generation = resolve(work.parameters, defaults(work), prompt, context_.max_context, context_.model.has_encoder).value();
+  if (row.generation.num_beams > 1 && work.stream)
+    throw fail(StatusCode::invalid, "num_beams is {}: a search knows its text only at its end, set num_beams to 1 to stream", row.generation.num_beams);
+  if (row.generation.num_beams > 1) row.hypothesis_end = ends_with_stop(context_.tokenizer, work.parameters.stop);
   for (const std::string& word : work.parameters.bad_words)
     row.generation.bad_words.push_back(context_.tokenizer.encode(word, {.add_special_tokens = false}).value().ids);
   row.generation.seed += static_cast<uint64_t>(sample);
@@ -92,7 +117,7 @@ void GenerationJob::add_row(const Request& request, const Input& input, const Ge
   row.index = static_cast<int32_t>(rows_.size());
   row.priority = request.priority;
   row.deadline = request.deadline;
-  const bool alone = work.inputs.size() == 1 && best_of_ == 1;
+  const bool alone = work.inputs.size() == 1 && samples_ == 1;
   row.cancelled = alone ? request.cancelled : std::make_shared<std::atomic<bool>>(false);
 
   Row state{.options = row.generation, .detokenizer = Detokenizer(context_.tokenizer), .stop = StopMatcher(work.parameters.stop), .cancelled = row.cancelled,
@@ -146,6 +171,7 @@ void GenerationJob::handle(SequenceEvent& event) {
     case SequenceEvent::Kind::finished:
       if (event.reason == FinishReason::cancelled && !row.settled && status_.ok())
         status_ = Status(StatusCode::cancelled, "the request was cancelled");
+      if (!event.hypotheses.empty()) take_hypotheses(row, event.hypotheses);
       usage_.queue = std::max(usage_.queue, event.times.queued);
       usage_.inference = std::max(usage_.inference, event.times.prefill + event.times.decode);
       break;
@@ -154,17 +180,44 @@ void GenerationJob::handle(SequenceEvent& event) {
   if (--open_ == 0) finish();
 }
 
-void GenerationJob::take_token(Row& row, const SequenceEvent& event) {
-  const int32_t id = event.token.id;
-  const bool eos = !row.options.ignore_eos && std::find(row.options.eos.begin(), row.options.eos.end(), id) != row.options.eos.end();
-  const bool last = eos || static_cast<int>(row.result.tokens.size()) + 1 >= row.options.max_new_tokens;
-
+// The text that a token adds, cut at a stop string.
+std::string GenerationJob::show(Row& row, int32_t id, bool last) {
   std::string piece = row.detokenizer.push(id);
   if (last) piece += row.detokenizer.finish();
   std::string shown = row.stop.push(piece);
   if (last && !row.stop.matched()) shown += row.stop.finish();
   row.result.text += shown;
+  return shown;
+}
 
+void GenerationJob::take_hypotheses(Row& row, const std::vector<Hypothesis>& hypotheses) {
+  const Row blank = row;
+  for (const Hypothesis& hypothesis : hypotheses) {
+    Row one = blank;
+    take_text(one, hypothesis);
+    if (&hypothesis == hypotheses.data()) row.result = std::move(one.result);
+    else row.others.push_back(std::move(one.result));
+  }
+}
+
+void GenerationJob::take_text(Row& row, const Hypothesis& hypothesis) {
+  const bool stopped = hypothesis.reason == FinishReason::stopped;
+  row.result.cause = stopped ? StopCause::stop_sequence : hypothesis.reason == FinishReason::eos ? StopCause::eos : StopCause::length;
+  for (size_t i = 0; i < hypothesis.ids.size() && !row.stop.matched(); ++i) {
+    std::string shown = show(row, hypothesis.ids[i], i + 1 == hypothesis.ids.size());
+    GeneratedToken token = plain_token({hypothesis.ids[i], hypothesis.logprobs[i]});
+    if (!token.special) token.text = std::move(shown);
+    row.result.tokens.push_back(std::move(token));
+    ++usage_.generated_tokens;
+  }
+}
+
+void GenerationJob::take_token(Row& row, const SequenceEvent& event) {
+  const int32_t id = event.token.id;
+  const bool eos = !row.options.ignore_eos && std::find(row.options.eos.begin(), row.options.eos.end(), id) != row.options.eos.end();
+  const bool last = eos || static_cast<int>(row.result.tokens.size()) + 1 >= row.options.max_new_tokens;
+
+  std::string shown = show(row, id, last);
   GeneratedToken token = plain_token(event.token);
   if (!token.special) token.text = std::move(shown);
   row.result.tokens.push_back(token);
@@ -205,13 +258,15 @@ GenerationResult GenerationJob::result() {
     return text.tokens.empty() ? -std::numeric_limits<float>::infinity() : sum / static_cast<float>(text.tokens.size());
   };
   GenerationResult out;
-  for (size_t begin = 0; begin < rows_.size(); begin += static_cast<size_t>(best_of_)) {
+  for (size_t begin = 0; begin < rows_.size(); begin += static_cast<size_t>(samples_)) {
     std::vector<GeneratedText> samples;
-    for (size_t i = begin; i < begin + static_cast<size_t>(best_of_); ++i) {
-      if (return_full_text_) rows_[i].result.text = rows_[i].prompt_text + rows_[i].result.text;
+    for (size_t i = begin; i < begin + static_cast<size_t>(samples_); ++i) {
       samples.push_back(std::move(rows_[i].result));
+      for (GeneratedText& other : rows_[i].others) samples.push_back(std::move(other));
+      if (!return_full_text_) continue;
+      for (size_t k = samples.size() - 1 - rows_[i].others.size(); k < samples.size(); ++k) samples[k].text = rows_[i].prompt_text + samples[k].text;
     }
-    std::stable_sort(samples.begin(), samples.end(), [&](const auto& a, const auto& b) { return mean_logprob(a) > mean_logprob(b); });
+    if (ranked_) std::stable_sort(samples.begin(), samples.end(), [&](const auto& a, const auto& b) { return mean_logprob(a) > mean_logprob(b); });
     GeneratedText best = std::move(samples.front());
     best.others.assign(std::make_move_iterator(samples.begin() + 1), std::make_move_iterator(samples.end()));
     out.texts.push_back(std::move(best));

@@ -16,6 +16,7 @@ struct GenerationContext {
   const Tokenizer& tokenizer;
   const ModelInfo& model;
   const GenerationConfig& defaults;
+  const std::map<std::string, GenerationConfig>& by_pipeline;  ///< in place of `defaults` where the pipeline is named
   const nlohmann::json& config;  ///< config.json
   int max_context = 0;  ///< decoder ids the engine takes
 };
@@ -46,6 +47,7 @@ class GenerationJob : public SequenceSink, public std::enable_shared_from_this<G
     std::string prompt_text;
     bool ended = false;    // the engine said so
     bool settled = false;  // no further token counts (last one seen, or a stop string matched)
+    std::vector<GeneratedText> others;  // a beam search's hypotheses after the first
   };
 
   void add_row(const Request& request, const Input& input, const Generation& work, int sample);
@@ -53,7 +55,11 @@ class GenerationJob : public SequenceSink, public std::enable_shared_from_this<G
   std::string prefix(const std::string& pipeline) const;
   void drain_events();
   void handle(SequenceEvent& event);
+  const GenerationConfig& defaults(const Generation& work) const;
   void take_token(Row& row, const SequenceEvent& event);
+  void take_hypotheses(Row& row, const std::vector<Hypothesis>& hypotheses);
+  void take_text(Row& row, const Hypothesis& hypothesis);
+  std::string show(Row& row, int32_t id, bool last);
   GeneratedToken plain_token(const TokenLogprob& token) const;
   void finish();
   GenerationResult result();
@@ -66,7 +72,8 @@ class GenerationJob : public SequenceSink, public std::enable_shared_from_this<G
   bool stream_ = false;
   bool watched_ = false;  // token events are posted as they come
   bool return_full_text_ = false;
-  int best_of_ = 1;
+  int samples_ = 1;       // rows of an input
+  bool ranked_ = false;   // best_of: the most probable sample first
   int characters_ = 0;
   std::vector<Row> rows_;
   std::vector<SequenceRequest> requests_;
