@@ -58,8 +58,12 @@ INVALID = [
 ]
 for name, bad in {"max_new_tokens": [0, -1, 1.5, "5", 2 ** 31, [1]], "temperature": [0, -1, "hot", 1e60], "top_k": [-1, 1.5, True], "top_p": [0, -0.1, 1.1, "x"], "typical_p": [-1, 2], "seed": [-1, 1.5, "x"],
                   "repetition_penalty": [0, -1, "x"], "stop": [1, [1], [""], ["a"] * 17], "best_of": [0, 17, "x"], "top_n_tokens": [-1, 1000], "truncate": [0, -1], "do_sample": [1, "yes"], "watermark": [True],
-                  "grammar": [{"type": "json"}], "num_beams": [4], "details": ["x"], "return_full_text": [1], "decoder_input_details": [0], "min_new_tokens": [-1], "no_repeat_ngram_size": [-1]}.items():
+                  "grammar": [{"type": "json"}], "num_beams": [0, -1, 65, "4", 2.5], "num_return_sequences": [0, 2, "x"], "length_penalty": ["x", 1e60], "early_stopping": ["often", 1], "num_beam_groups": [2], "diversity_penalty": [0.5], "force_words_ids": [[[1]]], "constraints": [[]],
+                  "details": ["x"], "return_full_text": [1], "decoder_input_details": [0], "min_new_tokens": [-1], "no_repeat_ngram_size": [-1]}.items():
     INVALID += [("/models/style-ja-gpt2/generate", p(**{name: value, **({"do_sample": True} if name in ("temperature", "top_k", "top_p", "typical_p", "best_of") else {})}), name) for value in bad]
+for beams in ({"best_of": 2}, {"top_n_tokens": 2}, {"do_sample": True}, {"num_return_sequences": 5}):
+    INVALID += [("/models/style-ja-gpt2/generate", p(num_beams=4, **beams), "num_beams is 4"), ("/models/style-ja-t5/pipeline/summarization", p(num_beams=4, **beams), "num_beams is 4")]
+INVALID += [("/models/style-ja-gpt2/generate_stream", p(num_beams=2), "set num_beams to 1 to stream"), ("/models/style-ja-gpt2/generate", p(num_beams=64), "the engine runs")]
 
 
 @pytest.mark.parametrize("path,body,named", INVALID, ids=lambda value: str(value)[:60])

@@ -10,12 +10,15 @@ float32 noise never decides a test. Needs tools/requirements.txt.
 
 import json
 import shutil
+import tempfile
 from pathlib import Path
 
 import torch
 import transformers
 from transformers import (AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, BertConfig, BertForMaskedLM, BertForQuestionAnswering, BertForSequenceClassification,
-                          BertForTokenClassification, BertModel, BertTokenizerFast, pipeline)
+                          BertForTokenClassification, BertModel, BertTokenizerFast, LogitsProcessorList, pipeline)
+
+from make_beams import Disturb
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "tests/e2e/models"
@@ -226,6 +229,57 @@ def make_generation():
     return out
 
 
+BEAMS = [{"num_beams": 4}, {"num_beams": 3, "num_return_sequences": 3, "length_penalty": 2.0, "early_stopping": True},
+         {"num_beams": 2, "no_repeat_ngram_size": 2, "early_stopping": "never", "num_return_sequences": 2}, {"num_beams": 5, "repetition_penalty": 1.2, "min_new_tokens": 6}]
+
+
+def searched(model, tokenizer, prompt, ids, settings, new_tokens=48, **more):
+    """Hypotheses of beam search, best first, or None where slightly disturbed scores choose others."""
+    def run(seed):
+        extra = {} if seed is None else {"logits_processor": LogitsProcessorList([Disturb(seed)])}
+        return model.generate(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long), max_new_tokens=new_tokens, do_sample=False,
+                              output_scores=True, return_dict_in_generate=True, **settings, **more, **extra)
+    out = run(None)
+    if any(out.sequences.tolist() != run(seed).sequences.tolist() for seed in range(3)):
+        return None
+    before = 1 if model.config.is_encoder_decoder else len(ids)
+    texts = []
+    for row in range(out.sequences.shape[0]):
+        length = int((out.beam_indices[row] >= 0).sum())
+        generated = out.sequences[row, before:before + length].tolist()
+        logprobs = [float(out.scores[i][beam, token]) for i, (beam, token) in enumerate(zip(out.beam_indices[row].tolist(), generated))]
+        prefix = [] if model.config.is_encoder_decoder else ids  # a text goes on where the prompt ends: its first space counts
+        whole, known = (tokenizer.decode(part, skip_special_tokens=True) for part in (prefix + generated, prefix))
+        texts.append({"text": whole[len(known):], "ids": generated, "logprobs": logprobs})
+    return {"inputs": prompt, "parameters": settings | {"max_new_tokens": new_tokens}, "texts": texts}
+
+
+def make_beams():
+    out = {}
+    for name, kind, end in (("style-ja-gpt2", AutoModelForCausalLM, "::"), ("style-ja-t5", AutoModelForSeq2SeqLM, "")):
+        tokenizer, model = AutoTokenizer.from_pretrained(DEMO / name), kind.from_pretrained(DEMO / name, dtype=torch.float32).eval()
+        special = {"add_special_tokens": False} if end else {}
+        cases = [searched(model, tokenizer, s + end, tokenizer(s + end, **special).input_ids, settings) for s in SENTENCES for settings in BEAMS]
+        out[f"{name}-beams"] = [case for case in cases if case]
+        assert len(out[f"{name}-beams"]) > len(cases) // 2
+    return out | {"style-ja-t5-pipelines": make_pipelines()}
+
+
+def make_pipelines():
+    """A directory whose own settings ask for beams, through the pipelines that read them."""
+    generation = {"num_beams": 4, "length_penalty": 1.5}
+    tasks = {"summarization": {"num_beams": 3, "early_stopping": True, "min_length": 14, "max_length": 200, "prefix": ""}}
+    answers = []
+    with tempfile.TemporaryDirectory() as folder:
+        directory = shutil.copytree(DEMO / "style-ja-t5", Path(folder) / "model")
+        for file, change in (("generation_config.json", generation), ("config.json", {"task_specific_params": tasks})):
+            (directory / file).write_text(json.dumps(json.loads((directory / file).read_text()) | change))
+        for task, field in (("text2text-generation", "generated_text"), ("summarization", "summary_text")):
+            pipe = pipeline(task, model=str(directory), dtype=torch.float32)
+            answers += [{"task": task, "inputs": s, "answer": pipe(s)[0][field]} for s in SENTENCES]
+    return {"generation_config": generation, "task_specific_params": tasks, "answers": answers}
+
+
 def make_demo_ner():
     pipe = pipeline("token-classification", model=str(DEMO / "ner-ja"), dtype=torch.float32)
     sentences = ["ジョー・バイデンはアメリカの大統領です。", "田中さんは昨日東京でトヨタの社長に会いました。", "2020年3月に京都大学を卒業した。"]
@@ -259,6 +313,7 @@ def main():
     }
     results = {name: draw(name, make) for name, make in makers.items()}
     results.update(make_generation())
+    results.update(make_beams())
     results["ner-ja"] = make_demo_ner()
     for name, cases in results.items():
         (EXPECTED / f"{name}.json").write_text(json.dumps(cases, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
