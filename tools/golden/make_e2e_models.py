@@ -280,6 +280,27 @@ def make_pipelines():
     return {"generation_config": generation, "task_specific_params": tasks, "answers": answers}
 
 
+def make_fastertransformer():
+    """What FasterTransformer's tensors are to bring back: word lists, and beams as that program ends them."""
+    out = {}
+    for name, kind, end, search in (("style-ja-gpt2", AutoModelForCausalLM, "::", {"length_penalty": 0.0}),
+                                    ("style-ja-t5", AutoModelForSeq2SeqLM, "", {"length_penalty": 1.5, "early_stopping": True})):
+        tokenizer, model = AutoTokenizer.from_pretrained(DEMO / name), kind.from_pretrained(DEMO / name, dtype=torch.float32).eval()
+        special = {"add_special_tokens": False} if end else {}
+        cases = []
+        for sentence in SENTENCES:
+            ids = tokenizer(sentence + end, **special).input_ids
+            plain = searched(model, tokenizer, sentence + end, ids, {"num_beams": 2})["texts"][0]["ids"]
+            banned = [plain[1:3], [plain[-2]]]
+            words = model.generate(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long), max_new_tokens=48, do_sample=False, bad_words_ids=banned)[0].tolist()
+            beams = [searched(model, tokenizer, sentence + end, ids, {"num_beams": k, "num_return_sequences": k} | search) for k in (2, 4)]
+            assert all(beams)
+            cases.append({"inputs": sentence + end, "ids": ids, "bad_words": banned, "without_bad_words": words[1 if model.config.is_encoder_decoder else len(ids):],
+                          "beams": [[{"ids": text["ids"], "logprobs": text["logprobs"]} for text in found["texts"]] for found in beams]})
+        out[f"{name}-fastertransformer"] = cases
+    return out
+
+
 def make_demo_ner():
     pipe = pipeline("token-classification", model=str(DEMO / "ner-ja"), dtype=torch.float32)
     sentences = ["ジョー・バイデンはアメリカの大統領です。", "田中さんは昨日東京でトヨタの社長に会いました。", "2020年3月に京都大学を卒業した。"]
@@ -313,7 +334,7 @@ def main():
     }
     results = {name: draw(name, make) for name, make in makers.items()}
     results.update(make_generation())
-    results.update(make_beams())
+    results.update(make_beams() | make_fastertransformer())
     results["ner-ja"] = make_demo_ner()
     for name, cases in results.items():
         (EXPECTED / f"{name}.json").write_text(json.dumps(cases, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
