@@ -20,7 +20,7 @@ sanitize: ## the fast suite under address+undefined, engine and serving under th
 fuzz: ## every fuzz target for FUZZ_SECONDS (60) from its seed corpus
 	@scripts/fuzz.sh
 
-slow: ## a million lines against live reference tokenizers, a real model against its reference
+slow: ## a million lines and unseen models against live references, a real model against its own
 	@scripts/slow_tests.sh
 
 clean: ## remove build/

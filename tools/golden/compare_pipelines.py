@@ -412,7 +412,7 @@ def make_gpt2(folder, draw):
     def check(ask, text, settings):
         # Prompts of causal models get no end token, whatever the tokenizer would append.
         ids = tokenizer(text, add_special_tokens=False).input_ids
-        if not ids or len(ids) + settings["max_new_tokens"] > 96 or len(ids) > tokenizer.model_max_length:
+        if not ids or len(ids) + settings["max_new_tokens"] > 96:
             raise CloseCall()
         tokens = generate(model, tokenizer, ids, settings)[len(ids) :]
         # As the text-generation pipeline cuts the prompt off.

@@ -63,7 +63,7 @@ PreparedTask prepare(const FillMask& work, const TaskContext& context) {
   auto encodings = std::make_shared<std::vector<Encoding>>();
   for (const std::string& text : work.inputs) {
     out.characters += code_points(text);
-    const Encoding& encoding = encodings->emplace_back(encode_within(context, text, {.truncate = false}));
+    const Encoding& encoding = encodings->emplace_back(encode_uncut(context, text));
     SequenceRequest row = to_row(encoding);
     row.rows = SequenceRequest::Wanted::listed;
     for (size_t i = 0; i < encoding.size(); ++i)

@@ -47,6 +47,13 @@ Encoding encode_within(const TaskContext& context, std::string_view text, const 
   return encoding;
 }
 
+Encoding encode_uncut(const TaskContext& context, std::string_view text) {
+  Encoding encoding = context.tokenizer.encode(text, {}).value();
+  const int bound = context.model.max_positions;
+  if (bound > 0 && encoding.size() > static_cast<size_t>(bound)) throw fail(StatusCode::too_long, "the text has {} ids, the model takes {}; shorten it", encoding.size(), bound);
+  return encoding;
+}
+
 Encoding encode_pair_within(const TaskContext& context, std::string_view first, std::string_view second, const Truncation& truncation) {
   Encoding encoding = context.tokenizer.encode_pair(first, second, options_for(context, truncation)).value();
   if (context.max_length > 0 && encoding.size() > static_cast<size_t>(context.max_length)) too_long(encoding, context);

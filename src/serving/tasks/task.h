@@ -53,6 +53,9 @@ std::string_view work_name(const Work& work);
 /// The encoding cut to the context as `truncation` (or auto_truncate) says; too_long names got, limit and how to truncate.
 Encoding encode_within(const TaskContext& context, std::string_view text, const Truncation& truncation);
 Encoding encode_pair_within(const TaskContext& context, std::string_view first, std::string_view second, const Truncation& truncation);
+/// The whole text, where cutting would lose what is asked about. Only the positions of the model bound it, not the length
+/// that its tokenizer names, as in the pipelines; too_long otherwise.
+Encoding encode_uncut(const TaskContext& context, std::string_view text);
 /// An encoding as an engine row (ids and types; what is wanted is left to the caller).
 SequenceRequest to_row(const Encoding& encoding);
 /// Number of code points of (possibly broken) UTF-8, as the tokenizers count them.
