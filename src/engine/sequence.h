@@ -57,6 +57,8 @@ struct GenerationOptions {
   float length_penalty = 1.0f;      ///< hypotheses rank by sum of log-probabilities / generated ids^length_penalty
   EarlyStopping early_stopping = EarlyStopping::heuristic;
   float beam_diversity = 0.0f;      ///< FasterTransformer's: added to a candidate's rank score, times its place in its beam
+  bool beams_keep_ended = false;    ///< FasterTransformer's GPT: an ended text stays one of the num_beams until as many better
+                                    ///< ones push it out; the search is over when all have ended (length_penalty 0)
   bool beam_logits = false;         ///< FasterTransformer's order: temperature, penalties and bans act on logits, and
                                     ///< log-softmax comes last; else on log-probabilities, temperature not at all
   int top_tokens = 0;               ///< how many alternatives to report with each token (not with beams)

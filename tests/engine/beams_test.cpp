@@ -104,6 +104,67 @@ TEST(BeamSearch, DiversityLiftsLaterPlacesInABeam) {
   EXPECT_FLOAT_EQ(search.beams()[0].score, -2.0f);
 }
 
+/// The rule in plain words: all continuations of what runs, and what has ended, in one list; the best K of it.
+std::vector<std::pair<float, Ids>> kept_by_hand(int width, int steps, int vocab, int32_t eos,
+                                                const std::function<float(const Ids&, int32_t)>& logprob) {
+  std::vector<std::pair<float, Ids>> texts = {{0.0f, {}}};
+  const auto ended = [&](const Ids& ids) { return !ids.empty() && ids.back() == eos; };
+  for (int step = 0; step < steps; ++step) {
+    std::vector<std::pair<float, Ids>> all;
+    for (const auto& [score, ids] : texts) {
+      if (ended(ids)) all.emplace_back(score, ids);
+      for (int32_t id = 0; !ended(ids) && id < vocab; ++id) {
+        all.emplace_back(score + logprob(ids, id), ids);
+        all.back().second.push_back(id);
+      }
+    }
+    std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+    all.resize(std::min(all.size(), static_cast<size_t>(width)));
+    texts = std::move(all);
+  }
+  return texts;
+}
+
+RC_GTEST_PROP(BeamSearchProperty, EndedTextsMayStayAmongTheBeams, ()) {
+  const int width = *rc::gen::inRange(2, 6), steps = *rc::gen::inRange(1, 9), vocab = *rc::gen::inRange(2 * width, 20);
+  const auto salt = *rc::gen::arbitrary<uint32_t>();
+  const auto logprob = [&](const Ids& ids, int32_t id) {
+    uint32_t hash = salt;
+    for (const int32_t one : ids) hash = (hash ^ static_cast<uint32_t>(one + 1)) * 0x9E3779B1u;
+    hash = (hash ^ static_cast<uint32_t>(id + 77)) * 0x85EBCA6Bu;
+    hash ^= hash >> 15;
+    return -static_cast<float>((hash * 0xC2B2AE35u) >> 12) / 262144.0f;  // exact sums, few ties
+  };
+  const int32_t eos = 3;
+  GenerationOptions options = beams(width, steps, {eos});
+  options.beams_keep_ended = true;
+  options.length_penalty = 0.0f;
+  BeamSearch search(options, {}, {1}, vocab);
+  while (!search.ended()) {
+    Ids ids;
+    std::vector<float> logprobs;
+    const size_t rows = search.beams()[0].ids.size() == 1 ? 1 : static_cast<size_t>(width);
+    for (size_t b = 0; b < rows; ++b) {
+      const Ids text(search.beams()[b].ids.begin() + 1, search.beams()[b].ids.end());
+      std::vector<std::pair<float, int32_t>> all;
+      for (int32_t id = 0; id < vocab; ++id) all.emplace_back(-logprob(text, id), id);
+      std::sort(all.begin(), all.end());
+      for (int i = 0; i < search.candidates(); ++i) {
+        ids.push_back(all[static_cast<size_t>(i)].second);
+        logprobs.push_back(-all[static_cast<size_t>(i)].first);
+      }
+    }
+    RC_ASSERT(search.advance(ids, logprobs, search.candidates()));
+  }
+  const std::vector<Hypothesis> found = search.take_hypotheses();
+  const auto expected = kept_by_hand(width, steps, vocab, eos, logprob);
+  RC_ASSERT(found.size() == expected.size());
+  for (size_t i = 0; i < found.size(); ++i) {
+    RC_ASSERT(found[i].score == expected[i].first);
+    RC_ASSERT(found[i].ids == expected[i].second);
+  }
+}
+
 TEST(BeamBlocks, SharesWholeBlocksOfThePromptOnly) {
   EXPECT_EQ(beam_blocks(8, 1, 3, 4), 2 + 3 * 1);
   EXPECT_EQ(beam_blocks(9, 1, 3, 4), 2 + 3 * 1);

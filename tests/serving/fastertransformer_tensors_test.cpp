@@ -149,6 +149,7 @@ TEST(Tensors, EveryRowHasItsOwnBeams) {
   EXPECT_TRUE(second.beam_logits);
   EXPECT_EQ(second.beam_diversity, 0.25f);
   EXPECT_EQ(second.length_penalty, 0.0f) << "GPT's beams have one length";
+  EXPECT_TRUE(second.beams_keep_ended);
   inference.inputs[1].name = "sequence_length";
   inference.inputs[2].name = "max_output_len";
   const GenerationOptions t5_row = read_decoding(inference, 2, t5(), {0, 1}).rows[1].generation;

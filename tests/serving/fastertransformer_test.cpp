@@ -246,8 +246,14 @@ TEST(FasterTransformer, T5BeamsAreThoseOfTransformersThatStopEarly) {
   expect_searches("ft-t5", searches("t5", [](const json& run) { return run.value("early_stopping", json(false)) == json(true); }), true);
 }
 
-TEST(FasterTransformer, GptBeamsAreThoseOfTransformersWithoutLengthPenalty) {
-  const auto runs = searches("gpt2", [](const json& run) { return run.value("length_penalty", 1.0f) == 0.0f && run.value("early_stopping", json(false)) == json(false); });
+TEST(FasterTransformer, GptKeepsEndedTextsAmongItsBeams) {
+  const json golden = read_json_file(fs::path(INAZUMA_SOURCE_DIR) / "tests/golden/beams/gpt2.json");
+  std::vector<json> runs;
+  for (json run : golden.at("keeping_ended")) {
+    run["ids"] = golden.at("prompts").at(run.at("prompt").get<size_t>());
+    run["length_penalty"] = 2.5f;  // which all beams share
+    runs.push_back(std::move(run));
+  }
   expect_searches("ft-gpt2-ranks", runs, false);
 }
 

@@ -65,6 +65,37 @@ def search(case, model, ids, settings, disturbance=None):
     return hypotheses
 
 
+def search_keeping_ended(model, ids, beams, end, new_tokens, disturbance=0.0, generator=None):
+    """FasterTransformer's rule for GPT, in plain words: of all continuations of the running texts and of the ended texts the best `beams` remain."""
+    texts = [(0.0, [], [])]
+    for _ in range(new_tokens):
+        everything = [text for text in texts if text[1][-1:] == [end]]
+        for score, text, logprobs in texts:
+            if text[-1:] == [end]:
+                continue
+            with torch.no_grad():
+                scores = model(torch.tensor([ids + text])).logits[0, -1].float().log_softmax(-1)
+            if disturbance:
+                scores = scores + disturbance * (torch.rand(scores.shape, generator=generator) - 0.5)
+            best = scores.topk(beams)
+            everything += [(score + value, text + [token], logprobs + [value]) for value, token in zip(best.values.tolist(), best.indices.tolist())]
+        texts = sorted(everything, key=lambda one: -one[0])[:beams]
+    return [{"ids": text, "score": score, "logprobs": [round(value, 6) for value in logprobs]} for score, text, logprobs in texts]
+
+
+def kept_runs(model, prompts, runs):
+    """For the ends that the other runs have; close calls are left out as above."""
+    kept = []
+    asked = sorted({(run["prompt"], run["num_beams"], run["eos_token_id"]) for run in runs if isinstance(run.get("eos_token_id"), int)})
+    for prompt, beams, end in asked:
+        for new_tokens in (5, 16):
+            found = search_keeping_ended(model, prompts[prompt], beams, end, new_tokens)
+            again = search_keeping_ended(model, prompts[prompt], beams, end, new_tokens, NOISE, torch.Generator().manual_seed(1))
+            if [one["ids"] for one in found] == [one["ids"] for one in again]:
+                kept.append({"prompt": prompt, "num_beams": beams, "eos_token_id": end, "max_new_tokens": new_tokens, "hypotheses": found})
+    return kept
+
+
 def table(texts):
     """Settings beside num_beams and max_new_tokens; ends are ids that a plain search produces (`texts`)."""
     first, second = texts[0][3 : 5 + len(texts[0]) // 2], texts[-1]
@@ -111,6 +142,13 @@ def runs_of(case, model, prompts):
     return kept
 
 
+def write(name, prompts, runs, kept):
+    lists = {key: ",\n".join(json.dumps(run) for run in some) for key, some in (("runs", runs), ("keeping_ended", kept))}
+    head = json.dumps({"transformers": transformers.__version__, "prompts": prompts})[:-1]
+    body = ", ".join(f'"{key}": [\n{lines}\n]' for key, lines in lists.items())
+    (ROOT / "beams" / f"{name}.json").write_text(f"{head}, {body}}}\n")
+
+
 def main():
     assert transformers.__version__ == "4.57.3", transformers.__version__
     torch.set_num_threads(1)
@@ -124,9 +162,8 @@ def main():
         prompts = [sequence["ids"] for sequence in sequences][1:3]
         runs = runs_of(case, model, prompts)
         assert len(runs) > 60, f"{case.name}: too few runs are clear"
-        lines = ",\n".join(json.dumps(run) for run in runs)
-        head = json.dumps({"transformers": transformers.__version__, "prompts": prompts})[:-1]
-        (ROOT / "beams" / f"{case.name}.json").write_text(f'{head}, "runs": [\n{lines}\n]}}\n')
+        kept = kept_runs(model, prompts, runs) if case.kind == "decoder" else []
+        write(case.name, prompts, runs, kept)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import transformers
 from transformers import (AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, BertConfig, BertForMaskedLM, BertForQuestionAnswering, BertForSequenceClassification,
                           BertForTokenClassification, BertModel, BertTokenizerFast, LogitsProcessorList, pipeline)
 
-from make_beams import Disturb
+from make_beams import Disturb, search_keeping_ended
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "tests/e2e/models"
@@ -283,7 +283,7 @@ def make_pipelines():
 def make_fastertransformer():
     """What FasterTransformer's tensors are to bring back: word lists, and beams as that program ends them."""
     out = {}
-    for name, kind, end, search in (("style-ja-gpt2", AutoModelForCausalLM, "::", {"length_penalty": 0.0}),
+    for name, kind, end, search in (("style-ja-gpt2", AutoModelForCausalLM, "::", {}),
                                     ("style-ja-t5", AutoModelForSeq2SeqLM, "", {"length_penalty": 1.5, "early_stopping": True})):
         tokenizer, model = AutoTokenizer.from_pretrained(DEMO / name), kind.from_pretrained(DEMO / name, dtype=torch.float32).eval()
         special = {"add_special_tokens": False} if end else {}
@@ -293,7 +293,10 @@ def make_fastertransformer():
             plain = searched(model, tokenizer, sentence + end, ids, {"num_beams": 2})["texts"][0]["ids"]
             banned = [plain[1:3], [plain[-2]]]
             words = model.generate(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long), max_new_tokens=48, do_sample=False, bad_words_ids=banned)[0].tolist()
-            beams = [searched(model, tokenizer, sentence + end, ids, {"num_beams": k, "num_return_sequences": k} | search) for k in (2, 4)]
+            if end:  # the original's GPT has a rule of its own
+                beams = [{"texts": search_keeping_ended(model, ids, k, model.generation_config.eos_token_id, 48)} for k in (2, 4)]
+            else:
+                beams = [searched(model, tokenizer, sentence, ids, {"num_beams": k, "num_return_sequences": k} | search) for k in (2, 4)]
             assert all(beams)
             cases.append({"inputs": sentence + end, "ids": ids, "bad_words": banned, "without_bad_words": words[1 if model.config.is_encoder_decoder else len(ids):],
                           "beams": [[{"ids": text["ids"], "logprobs": text["logprobs"]} for text in found["texts"]] for found in beams]})

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 namespace inazuma {
 
@@ -13,6 +14,11 @@ constexpr float kFarBehind = -1.0e9f;
 constexpr float kImpossible = -std::numeric_limits<float>::infinity();
 
 }  // namespace
+
+void BeamSearch::Candidate::fall_behind() {
+  score += kFarBehind;
+  rank += kFarBehind;
+}
 
 BeamSearch::BeamSearch(const GenerationOptions& options, HypothesisEnd end, std::vector<int32_t> prompt, int vocab)
     : options_(options),
@@ -113,24 +119,54 @@ bool BeamSearch::can_improve() const {
   return best > (full ? finished_.back().score : kFarBehind);
 }
 
-bool BeamSearch::advance(std::span<const int32_t> ids, std::span<const float> logprobs, int stride) {
-  collect(ids, logprobs, stride);
-  if (best_.front().score == kImpossible) return false;
+/// Marks the candidates that end; those of them among the best K are finished. True if all end.
+bool BeamSearch::end_among_best() {
   bool all_end = true;
   for (size_t i = 0; i < best_.size(); ++i) {
     const std::optional<FinishReason> end = end_of(best_[i]);
     all_end = all_end && end.has_value();
     if (!end) continue;
     if (i < static_cast<size_t>(width_)) finish(best_[i], *end);
-    best_[i].score += kFarBehind;
-    best_[i].rank += kFarBehind;
+    best_[i].fall_behind();
+  }
+  return all_end;
+}
+
+/// The step's candidates and what has ended before, walked together in order: the best K remain, ended or running.
+void BeamSearch::keep_best_with_ended() {
+  std::vector<Hypothesis> before = std::exchange(finished_, {});
+  auto ended = before.begin();
+  size_t left = static_cast<size_t>(width_);
+  for (Candidate& candidate : best_) {
+    for (; left > 0 && ended != before.end() && ended->sum >= candidate.rank; ++ended, --left)
+      finished_.push_back(std::move(*ended));
+    const std::optional<FinishReason> end = end_of(candidate);
+    if (left > 0) {
+      --left;
+      if (!end) continue;
+      finish(candidate, *end);
+    }
+    candidate.fall_behind();
+  }
+  for (; left > 0 && ended != before.end(); ++ended, --left) finished_.push_back(std::move(*ended));
+}
+
+bool BeamSearch::advance(std::span<const int32_t> ids, std::span<const float> logprobs, int stride) {
+  collect(ids, logprobs, stride);
+  if (best_.front().score == kImpossible) return false;
+  bool all_end = false;
+  if (options_.beams_keep_ended) {
+    keep_best_with_ended();
+  } else {
+    all_end = end_among_best();
   }
   std::stable_sort(best_.begin(), best_.end(), [](const Candidate& a, const Candidate& b) { return a.rank > b.rank; });
   best_.resize(static_cast<size_t>(width_));
   run_on();
   ++generated_;
   const bool full = finished_.size() == static_cast<size_t>(width_);
-  ended_ = all_end || (full && options_.early_stopping == EarlyStopping::full) || !can_improve();
+  const bool until_full = options_.beams_keep_ended || options_.early_stopping == EarlyStopping::full;
+  ended_ = all_end || (full && until_full) || !(options_.beams_keep_ended || can_improve());
   return true;
 }
 

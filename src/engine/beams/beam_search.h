@@ -25,6 +25,8 @@ struct Beam {
 /// Those that end (an eos, the caller's own reason, the last of max_new_tokens) become hypotheses if they are among the
 /// best K; the best K others run on. Sums are float32, added up in the order of the ids, as there. Where fewer than K
 /// continuations are possible the rest run on with scores near -1e9, as there.
+///
+/// With beams_keep_ended the best K of running and ended texts together remain; beams beyond them run on near -1e9.
 class BeamSearch {
  public:
   /// `vocab` bounds how many candidates a beam can have. `options` were checked (limits.h).
@@ -52,10 +54,13 @@ class BeamSearch {
     float logprob;  ///< of its id
     int beam;
     int32_t id;
+    void fall_behind();  ///< it runs on only where nothing else does
   };
   void collect(std::span<const int32_t> ids, std::span<const float> logprobs, int stride);
   std::optional<FinishReason> end_of(const Candidate& candidate);
   void finish(const Candidate& candidate, FinishReason reason);
+  bool end_among_best();
+  void keep_best_with_ended();
   void run_on();
   bool can_improve() const;
   float length_divisor(int generated) const;

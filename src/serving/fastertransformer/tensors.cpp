@@ -141,8 +141,8 @@ void read_sampling(const Scalars& scalars, int row, GenerationOptions& out) {
 }
 
 /// The original's search: temperature and penalties act on logits, log-softmax comes last. T5 is done when beam_width texts
-/// have ended; GPT when no running beam can pass the worst of them, and has one length for all of its beams, so that
-/// len_penalty does not reorder them.
+/// have ended; GPT keeps ended texts among its beams, and has one length for all of them, so that len_penalty does not
+/// reorder them.
 void read_beams(const Scalars& scalars, int row, bool encoder_decoder, GenerationOptions& out) {
   constexpr int64_t kMostBeams = 64;
   constexpr float kColdest = 1e-6f;  // what the original adds to a temperature
@@ -158,7 +158,8 @@ void read_beams(const Scalars& scalars, int row, bool encoder_decoder, Generatio
   out.beam_logits = true;
   out.beam_diversity = diversity;
   out.length_penalty = encoder_decoder ? length_penalty : 0.0f;
-  out.early_stopping = encoder_decoder ? EarlyStopping::full : EarlyStopping::heuristic;
+  out.early_stopping = EarlyStopping::full;
+  out.beams_keep_ended = !encoder_decoder;
 }
 
 /// What the original has and this server has not; values that change nothing pass.
