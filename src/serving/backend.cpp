@@ -180,6 +180,18 @@ void drop_foreign_ids(GenerationOptions& options, const ModelInfo& model, std::v
   std::erase_if(options.bad_words, [&](const std::vector<int32_t>& word) { return word.empty() || std::any_of(word.begin(), word.end(), foreign); });
 }
 
+// Requests that say nothing of beams get the directory's: better to hear at load that none of them can be answered.
+void check_beams(const Loaded& loaded, std::vector<std::string>& warnings) {
+  const auto check = [&](const std::string& of, const GenerationConfig& settings) {
+    const int beams = settings.options.num_beams, most = loaded.info.engine.max_sequences;
+    if (beams > most)
+      warnings.push_back(fmt::format("{} asks for num_beams {}, but {} sequences run at once: requests are refused unless they name fewer (--max-batch-requests raises it)", of, beams, most));
+  };
+  if (!loaded.info.model.has_decoder) return;
+  check("the directory", loaded.generation);
+  for (const auto& [pipeline, settings] : loaded.by_pipeline) check(pipeline, settings);
+}
+
 std::shared_ptr<EngineBackend> load(const std::filesystem::path& directory, const BackendOptions& options, const std::string& id, const std::optional<std::filesystem::path>& converted) {
   const Clock::time_point begin = Clock::now();
   if (!std::filesystem::is_directory(directory)) throw fail(StatusCode::not_found, "no such directory");
@@ -212,6 +224,7 @@ std::shared_ptr<EngineBackend> load(const std::filesystem::path& directory, cons
 
   std::unique_ptr<Engine> engine = std::move(Engine::start(model.model, std::move(ops), options.engine)).value();
   info.engine = engine->options();
+  check_beams(*loaded, info.warnings);
   info.load_seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   return std::make_shared<EngineBackend>(std::move(loaded), std::move(engine));
 }

@@ -96,6 +96,17 @@ def test_a_directory_that_asks_for_beams_answers_as_the_pipelines(directory):
         assert stream(http, "beams-t5", answers[0]["inputs"], num_beams=1)[-1]["generated_text"]
 
 
+def test_more_beams_than_sequences_are_said_at_load(directory):
+    root, answers = directory
+    with Server(root / "beams-t5", "--max-batch-requests", "3") as server:
+        http = Http(server.url)
+        said = [one for one in http.get("/info").json()["models"][0]["warnings"] if "num_beams 4, but 3 sequences run at once" in one]
+        assert len(said) == 1, said  # the summaries' three beams fit
+        refused = http.post("/models/beams-t5", {"inputs": answers[0]["inputs"]})
+        assert refused.status_code == 422 and "num_beams is 4, but the engine runs 3 sequences at once" in refused.json()["error"]
+        assert http.answer("/models/beams-t5", {"inputs": answers[0]["inputs"], "parameters": {"num_beams": 3}})
+
+
 def test_the_text_face_of_a_repository(directory):
     root, answers = directory
     plain = next(case for case in answers if case["task"] == "text2text-generation")
