@@ -115,7 +115,8 @@ float Selector::edge_of_largest(int64_t k) {
 void Selector::normalize() {
   if (!(largest_ > kRemoved)) return;
   total_ = kernels_.exp_sum(logits_.data(), largest_, nullptr, count_);
-  for (float& score : logits_) score = logprob(score);
+  const double largest = largest_, log_total = std::log(total_);
+  for (float& score : logits_) score = static_cast<float>(static_cast<double>(score) - largest - log_total);
 }
 
 void Selector::weigh() {
