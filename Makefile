@@ -2,7 +2,7 @@
 PORT ?= 8000
 MODELS ?= $(wildcard models/demo/*)
 
-.PHONY: run test build sanitize fuzz slow clean help
+.PHONY: run test build sanitize fuzz slow referee clean help
 
 run: build ## install, build, serve the demo models on 127.0.0.1:$(PORT)
 	@scripts/run_demo.sh $(PORT) $(MODELS)
@@ -22,6 +22,9 @@ fuzz: ## every fuzz target for FUZZ_SECONDS (60) from its seed corpus
 
 slow: ## a million lines and unseen models against live references, a real model against its own
 	@scripts/slow_tests.sh
+
+referee: ## the real tritonserver and ours asked the same table of requests
+	@scripts/referee.sh
 
 clean: ## remove build/
 	@rm -rf build

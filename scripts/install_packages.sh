@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that are missing. Usage: install_packages.sh build|test|fuzz
+# Installs the Debian packages that are missing. Usage: install_packages.sh build|test|fuzz|referee
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 build=(g++ cmake ninja-build ccache git curl libboost1.81-dev libssl-dev libnghttp2-dev zlib1g-dev libsimdjson-dev nlohmann-json3-dev libcli11-dev
   libspdlog-dev libfmt-dev prometheus-cpp-dev libutf8proc-dev libpcre2-dev libprotobuf-dev protobuf-compiler libmecab-dev mecab-utils mecab-ipadic pkg-config)
-test=(libgtest-dev libgmock-dev librapidcheck-dev libsentencepiece-dev python3-venv python3-pip)
+test=(libgtest-dev libgmock-dev librapidcheck-dev libsentencepiece-dev python3-venv python3-pip libb64-0d)
 fuzz=(clang libclang-rt-14-dev)
+referee=(libpython3.11 nginx-light wrk nghttp2-client)
 
 wanted=("${build[@]}")
 [[ ${1:-build} == build ]] || wanted+=("${test[@]}")
 [[ ${1:-build} != fuzz ]] || wanted+=("${fuzz[@]}")
+[[ ${1:-build} != referee ]] || wanted+=("${referee[@]}")
 
 missing=()
 for package in "${wanted[@]}"; do

@@ -8,11 +8,15 @@
 #include <unistd.h>
 
 #include <grpc_service.pb.h>
+#include <model_config.pb.h>
 
+#include <array>
 #include <fstream>
 #include <map>
 #include <mutex>
+#include <shared_mutex>
 
+#include "base/host_usage.h"
 #include "base/version.h"
 
 namespace inazuma {
@@ -23,14 +27,17 @@ using prometheus::BuildCounter;
 using prometheus::BuildGauge;
 using prometheus::BuildHistogram;
 
-std::string_view failure_reason(StatusCode code) {
+// Triton's reasons, in the order of Series::failures.
+constexpr std::array<const char*, 4> kReasons = {"REJECTED", "CANCELED", "BACKEND", "OTHER"};
+
+size_t failure_reason(StatusCode code) {
   switch (code) {
     case StatusCode::overloaded:
-    case StatusCode::deadline_exceeded: return "REJECTED";
-    case StatusCode::cancelled: return "CANCELED";
+    case StatusCode::deadline_exceeded: return 0;
+    case StatusCode::cancelled: return 1;
     case StatusCode::internal:
-    case StatusCode::out_of_memory: return "BACKEND";
-    default: return "OTHER";
+    case StatusCode::out_of_memory: return 2;
+    default: return 3;
   }
 }
 
@@ -100,14 +107,109 @@ struct Metrics::Families {
   prometheus::Gauge& inflight = gauge("inazuma_inflight_requests", "Inference requests accepted and not answered yet").Add({});
   prometheus::Gauge& resident = gauge("process_resident_memory_bytes", "Resident memory size in bytes").Add({});
 
+  Gauges cpu_utilization = gauge("nv_cpu_utilization", "CPU utilization rate [0.0 - 1.0]");
+  Gauges cpu_total = gauge("nv_cpu_memory_total_bytes", "CPU total memory (RAM), in bytes");
+  Gauges cpu_used = gauge("nv_cpu_memory_used_bytes", "CPU used memory (RAM), in bytes");
+
+  using Key = std::pair<std::string, int64_t>;  // model, version
+
+  // The series of one model version, looked up once a request and not once a number. They go when the version does.
+  struct Series {
+    prometheus::Counter &success, &count, &request_us, &queue_us, &input_us, &infer_us, &output_us, &executions;
+    prometheus::Gauge &pending, &load_duration;
+    std::array<prometheus::Counter*, kReasons.size()> failures;
+    prometheus::Counter *hits = nullptr, *misses = nullptr, *hit_us = nullptr, *miss_us = nullptr;  // cached models
+    prometheus::Histogram &duration, &queue_wait;        // of the model, all versions
+    prometheus::Counter &prompt_tokens, &generated_tokens;
+  };
+  std::shared_mutex series_mutex;
+  std::map<Key, Series> series;
+
+  // Needs series_mutex, exclusively.
+  Series& add_series(const std::string& model, int64_t version) {
+    if (const auto found = series.find({model, version}); found != series.end()) return found->second;
+    const prometheus::Labels labels{{"model", model}, {"version", std::to_string(version)}}, whole{{"model", model}};
+    Series one{.success = success.Add(labels),
+               .count = count.Add(labels),
+               .request_us = request_us.Add(labels),
+               .queue_us = queue_us.Add(labels),
+               .input_us = input_us.Add(labels),
+               .infer_us = infer_us.Add(labels),
+               .output_us = output_us.Add(labels),
+               .executions = executions.Add(labels),
+               .pending = pending.Add(labels),
+               .load_duration = load_duration.Add(labels),
+               .failures = {},
+               .duration = duration.Add(whole, buckets),
+               .queue_wait = queue_wait.Add(whole, buckets),
+               .prompt_tokens = prompt_tokens.Add(whole),
+               .generated_tokens = generated_tokens.Add(whole)};
+    for (size_t i = 0; i < kReasons.size(); ++i) {
+      prometheus::Labels with_reason = labels;
+      with_reason["reason"] = kReasons[i];
+      one.failures[i] = &failure.Add(with_reason);
+    }
+    return series.emplace(Key{model, version}, one).first->second;
+  }
+
+  void add_cache(Series& one, const Key& key) {
+    if (one.hits != nullptr) return;
+    const prometheus::Labels labels{{"model", key.first}, {"version", std::to_string(key.second)}};
+    one.hits = &cache_hits.Add(labels);
+    one.misses = &cache_misses.Add(labels);
+    one.hit_us = &cache_hit_us.Add(labels);
+    one.miss_us = &cache_miss_us.Add(labels);
+  }
+
+  // Needs series_mutex, exclusively. Series of a whole model stay: a reload goes on counting.
+  void remove_series(const Series& one) {
+    success.Remove(&one.success);
+    count.Remove(&one.count);
+    request_us.Remove(&one.request_us);
+    queue_us.Remove(&one.queue_us);
+    input_us.Remove(&one.input_us);
+    infer_us.Remove(&one.infer_us);
+    output_us.Remove(&one.output_us);
+    followed.erase(&one.executions);
+    executions.Remove(&one.executions);
+    pending.Remove(&one.pending);
+    load_duration.Remove(&one.load_duration);
+    for (prometheus::Counter* counter : one.failures) failure.Remove(counter);
+    if (one.hits == nullptr) return;
+    for (prometheus::Counter* counter : {one.hits, one.misses, one.hit_us, one.miss_us}) followed.erase(counter);
+    cache_hits.Remove(one.hits);
+    cache_misses.Remove(one.misses);
+    cache_hit_us.Remove(one.hit_us);
+    cache_miss_us.Remove(one.miss_us);
+  }
+
+  // Calls `use` with the series while they cannot go.
+  template <class Use>
+  void with_series(const std::string& model, int64_t version, Use&& use) {
+    {
+      const std::shared_lock lock(series_mutex);
+      if (const auto found = series.find({model, version}); found != series.end()) return use(found->second);
+    }
+    const std::unique_lock lock(series_mutex);
+    use(add_series(model, version));
+  }
+
+  // Route, method and status to their counter and the route's histogram.
+  struct Http {
+    prometheus::Counter& requests;
+    prometheus::Histogram& duration;
+  };
+  std::shared_mutex http_mutex;
+  std::map<std::tuple<std::string, std::string, int>, Http, std::less<>> http_series;
+
   /// Adds what a count kept elsewhere grew by since it was last read. A reload begins again at 0.
   void follow(prometheus::Counter& counter, double now) {
     double& last = followed[&counter];
     counter.Increment(now >= last ? now - last : now);
     last = now;
   }
-  std::mutex follow_mutex;  // two scrapes must not both add the difference
-  std::map<prometheus::Counter*, double> followed;
+  std::map<prometheus::Counter*, double> followed;  // needs series_mutex, exclusively: two scrapes must not both add
+  HostUsage host;
 };
 
 Metrics::Metrics(std::vector<double> buckets) : families_(std::make_unique<Families>(std::move(buckets))) {}
@@ -119,32 +221,41 @@ std::vector<double> Metrics::default_buckets() {
 
 void Metrics::count_request(const std::string& model, int64_t version, const Status& status, const Usage& usage, int items) {
   Families& f = *families_;
-  const prometheus::Labels labels{{"model", model}, {"version", std::to_string(version)}};
   if (!status.ok()) {
-    f.failure.Add({{"model", model}, {"version", std::to_string(version)}, {"reason", std::string(failure_reason(status.code()))}}).Increment();
+    if (!usage.refused) f.with_series(model, version, [&](Families::Series& one) { one.failures[failure_reason(status.code())]->Increment(); });
     if (status.code() == StatusCode::cancelled) f.cancelled.Add({{"model", model}}).Increment();
     else if (status.code() == StatusCode::deadline_exceeded) f.deadline.Add({{"model", model}}).Increment();
     else f.rejected.Add({{"model", model}, {"reason", std::string(name(status.code()))}}).Increment();
     return;
   }
-  f.success.Add(labels).Increment();
-  f.count.Add(labels).Increment(items);
-  f.request_us.Add(labels).Increment(micros(usage.total));
-  f.queue_us.Add(labels).Increment(micros(usage.queue));
-  f.input_us.Add(labels).Increment(micros(usage.tokenization));
-  f.infer_us.Add(labels).Increment(micros(usage.inference));
-  f.output_us.Add(labels).Increment(std::max(0.0, micros(usage.total - usage.queue - usage.tokenization - usage.inference - usage.validation)));
-  f.duration.Add({{"model", model}}, f.buckets).Observe(seconds(usage.total));
-  f.queue_wait.Add({{"model", model}}, f.buckets).Observe(seconds(usage.queue));
-  f.prompt_tokens.Add({{"model", model}}).Increment(usage.prompt_tokens);
-  f.generated_tokens.Add({{"model", model}}).Increment(usage.generated_tokens);
+  f.with_series(model, version, [&](Families::Series& one) {
+    one.success.Increment();
+    one.count.Increment(items);
+    one.request_us.Increment(micros(usage.total));
+    one.queue_us.Increment(micros(usage.queue));
+    one.input_us.Increment(micros(usage.tokenization));
+    one.infer_us.Increment(micros(usage.inference));
+    one.output_us.Increment(std::max(0.0, micros(usage.total - usage.queue - usage.tokenization - usage.inference - usage.validation)));
+    one.duration.Observe(seconds(usage.total));
+    one.queue_wait.Observe(seconds(usage.queue));
+    one.prompt_tokens.Increment(usage.prompt_tokens);
+    one.generated_tokens.Increment(usage.generated_tokens);
+  });
 }
 
 void Metrics::count_http(std::string_view route, std::string_view method, int code, std::chrono::duration<double> took) {
   Families& f = *families_;
-  const std::string path(route);
-  f.http.Add({{"route", path}, {"method", std::string(method)}, {"code", std::to_string(code)}}).Increment();
-  f.http_duration.Add({{"route", path}}, f.buckets).Observe(took.count());
+  const auto count = [&](Families::Http& one) {
+    one.requests.Increment();
+    one.duration.Observe(took.count());
+  };
+  {
+    const std::shared_lock lock(f.http_mutex);
+    if (const auto found = f.http_series.find(std::tuple(route, method, code)); found != f.http_series.end()) return count(found->second);
+  }
+  const std::string path(route), verb(method);
+  const std::unique_lock lock(f.http_mutex);
+  count(f.http_series.try_emplace({path, verb, code}, Families::Http{f.http.Add({{"route", path}, {"method", verb}, {"code", std::to_string(code)}}), f.http_duration.Add({{"route", path}}, f.buckets)}).first->second);
 }
 
 void Metrics::connections(int delta) { families_->connections.Increment(delta); }
@@ -152,32 +263,19 @@ void Metrics::inflight(int delta) { families_->inflight.Increment(delta); }
 
 std::string Metrics::text(const RepositorySnapshot& snapshot) {
   Families& f = *families_;
-  const auto write_version = [](Families& all, const std::string& id, const ServedVersion& version) {
-    const std::string number = std::to_string(version.number);
-    const prometheus::Labels labels{{"model", id}, {"version", number}};
-    for (prometheus::Family<prometheus::Counter>* family : {&all.success, &all.count, &all.request_us, &all.queue_us, &all.input_us, &all.infer_us, &all.output_us}) family->Add(labels);
-    for (const char* reason : {"REJECTED", "CANCELED", "BACKEND", "OTHER"}) all.failure.Add({{"model", id}, {"version", number}, {"reason", reason}});
-    const EngineStats stats = version.backend->stats();
-    all.pending.Add(labels).Set(stats.waiting);
-    all.load_duration.Add(labels).Set(version.backend->info().load_seconds);
-    inference::ModelStatistics statistics;
-    version.backend->write_statistics(statistics);
-    const std::lock_guard lock(all.follow_mutex);
-    all.follow(all.executions.Add(labels), version.backend->info().text ? static_cast<double>(stats.steps_total) : static_cast<double>(statistics.execution_count()));
-    const auto& cache = statistics.inference_stats();
-    if (cache.cache_hit().count() + cache.cache_miss().count() == 0) return;
-    constexpr double kMicro = 1e-3;
-    all.follow(all.cache_hits.Add(labels), static_cast<double>(cache.cache_hit().count()));
-    all.follow(all.cache_misses.Add(labels), static_cast<double>(cache.cache_miss().count()));
-    all.follow(all.cache_hit_us.Add(labels), static_cast<double>(cache.cache_hit().ns()) * kMicro);
-    all.follow(all.cache_miss_us.Add(labels), static_cast<double>(cache.cache_miss().ns()) * kMicro);
-  };
+  {
+    const std::unique_lock lock(f.series_mutex);
+    write_versions(snapshot);
+    const HostUsage before = std::exchange(f.host, read_host_usage());
+    const auto passed = static_cast<double>(f.host.all_ticks - before.all_ticks);
+    f.cpu_utilization.Add({}).Set(passed > 0 ? static_cast<double>(f.host.busy_ticks - before.busy_ticks) / passed : 0);
+    f.cpu_total.Add({}).Set(f.host.memory_total);
+    f.cpu_used.Add({}).Set(f.host.memory_used);
+  }
   for (const ServedModel& model : snapshot.models) {
     const ServedVersion* version = model.current();
     for (ModelState state : {ModelState::loading, ModelState::ready, ModelState::failed})
       f.state.Add({{"model", model.id}, {"state", std::string(name(state))}}).Set(version != nullptr && name(version->state) == name(state) ? 1 : 0);
-    for (const ServedVersion& one : model.versions)
-      if (one.backend) write_version(f, model.id, one);
     if (version == nullptr || !version->backend || !version->backend->info().text) continue;
     const BackendInfo& info = version->backend->info();
     const EngineStats stats = version->backend->stats();
@@ -190,6 +288,38 @@ std::string Metrics::text(const RepositorySnapshot& snapshot) {
   }
   f.resident.Set(resident_bytes());
   return prometheus::TextSerializer().Serialize(f.registry.Collect());
+}
+
+// Brings the series of model versions up to date: those of versions that left go.
+void Metrics::write_versions(const RepositorySnapshot& snapshot) {
+  Families& f = *families_;
+  std::erase_if(f.series, [&](const auto& entry) {
+    const ServedModel* model = snapshot.find(entry.first.first);
+    const ServedVersion* version = model == nullptr ? nullptr : model->find(entry.first.second);
+    if (version != nullptr && version->backend) return false;
+    f.remove_series(entry.second);
+    return true;
+  });
+  for (const ServedModel& model : snapshot.models)
+    for (const ServedVersion& version : model.versions) {
+      if (!version.backend) continue;
+      Families::Series& one = f.add_series(model.id, version.number);
+      const EngineStats stats = version.backend->stats();
+      one.pending.Set(stats.waiting);
+      one.load_duration.Set(version.backend->info().load_seconds);
+      inference::ModelStatistics statistics;
+      version.backend->write_statistics(statistics);
+      f.follow(one.executions, version.backend->info().text ? static_cast<double>(stats.steps_total) : static_cast<double>(statistics.execution_count()));
+      const auto& cache = statistics.inference_stats();
+      const auto tensors = version.backend->tensor_model();
+      if (!tensors || !tensors->config->response_cache().enable()) continue;
+      f.add_cache(one, {model.id, version.number});
+      constexpr double kMicro = 1e-3;
+      f.follow(*one.hits, static_cast<double>(cache.cache_hit().count()));
+      f.follow(*one.misses, static_cast<double>(cache.cache_miss().count()));
+      f.follow(*one.hit_us, static_cast<double>(cache.cache_hit().ns()) * kMicro);
+      f.follow(*one.miss_us, static_cast<double>(cache.cache_miss().ns()) * kMicro);
+    }
 }
 
 }  // namespace inazuma

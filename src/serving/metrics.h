@@ -29,6 +29,7 @@ class Metrics {
   std::string text(const RepositorySnapshot& snapshot);
 
  private:
+  void write_versions(const RepositorySnapshot& snapshot);
   struct Families;
   std::unique_ptr<Families> families_;
 };

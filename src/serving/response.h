@@ -108,6 +108,7 @@ struct Usage {
   int prompt_tokens = 0;
   int generated_tokens = 0;
   bool generation = false;
+  bool refused = false;      ///< found wrong before it was queued: no failure of the model
   Clock::duration validation{}, tokenization{}, queue{}, inference{}, total{};
 };
 

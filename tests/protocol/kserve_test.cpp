@@ -421,7 +421,7 @@ TEST_F(Kserve, RoutesAndTheirErrors) {
       {"POST", "/v2/models/none/infer", kInfer, 404, "none"},
       {"POST", "/v2/models/m/infer", "{", 400, "not valid JSON"},
       {"POST", "/v2/models/many/infer", kInfer, 501, "decoupled"},
-      {"POST", "/v2/models/many/generate", R"({"text_input":"a"})", 500, "exactly 1 response"},
+      {"POST", "/v2/models/many/generate", R"({"text_input":"a"})", 400, "exactly 1 response"},
       {"POST", "/v2/models/m/generate", R"({"X":[1,2]})", 200, R"("X":[1.0,2.0])"},
       {"POST", "/v2/repository/index", "", 403, "x-admin"},
       {"GET", "/v2/logging", "", 200, "log_verbose_level"},

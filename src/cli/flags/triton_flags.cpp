@@ -33,7 +33,7 @@ constexpr Meaningless kMeaningless[] = {
     {"--repoagent-directory", "there are no repository agents"},
     {"--enable-peer-access", "one GPU a model"},
     {"--allow-gpu-metrics", "gpu metrics are not built"},
-    {"--allow-cpu-metrics", "nv_cpu_* metrics are not built"},
+    {"--allow-cpu-metrics", "nv_cpu_* metrics are always there"},
     {"--metrics-interval-ms", "every metric is read when it is asked for"},
     {"--metrics-config", "latency histograms are always on"},
     {"--metrics-address", "metrics listen where HTTP does"},

@@ -46,7 +46,7 @@ int64_t parse_version(std::string_view text) {
   if (text.empty()) return -1;
   int64_t version = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), version);
-  if (error != std::errc() || end != text.data() + text.size() || version <= 0)
+  if (error != std::errc() || end != text.data() + text.size() || version < 0)
     throw fail(StatusCode::invalid,
                "failed to get model version from specified version string {} (an integral value > 0 is expected)",
                quoted(text));

@@ -65,7 +65,7 @@ struct Service {
   Background background;
 };
 
-/// "" is -1: the highest that is ready. invalid: not a whole number above 0.
+/// "" is -1: the highest that is ready. invalid: no whole number, or below 0 (no model has a version 0).
 int64_t parse_version(std::string_view text);
 
 /// Extensions of the protocol that are served, by their names in server metadata.

@@ -24,12 +24,17 @@ uint64_t whole_number(const ProgramContext& context, const std::string& key, uin
   return value;
 }
 
+uint64_t answer_count(const ProgramContext& context) {
+  constexpr uint64_t kMost = 1'000'000;
+  return whole_number(context, "response_count", 1, kMost);
+}
+
 class Identity : public TensorProgram {
  public:
   explicit Identity(const ProgramContext& context) : model_(context.model) {
-    constexpr uint64_t kLongest = 3'600'000, kMost = 1'000'000;
+    constexpr uint64_t kLongest = 3'600'000;
     delay_ = std::chrono::milliseconds(whole_number(context, "execute_delay_ms", 0, kLongest));
-    answers_ = whole_number(context, "response_count", 1, kMost);
+    answers_ = answer_count(context);
     if (model_->outputs.size() > model_->inputs.size())
       throw fail(StatusCode::invalid,
                  "the identity back end answers inputs: {} outputs need as many inputs, there are {}",
@@ -90,7 +95,10 @@ BackendKind identity_backend() {
           .load = [](const ProgramContext& context) -> std::shared_ptr<TensorProgram> {
             return std::make_shared<Identity>(context);
           },
-          .prepare = nullptr};
+          .prepare =
+              [](const ProgramContext& context, TensorModel& model) {
+                model.single_answer = !model.decoupled || answer_count(context) <= 1;
+              }};
 }
 
 }  // namespace inazuma

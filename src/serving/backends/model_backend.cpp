@@ -152,9 +152,11 @@ class Answering : public TensorJob::Listener {
     response.usage.inference = phases.infer;
     response.usage.total = end - arrival_;
     response.usage.batch = job.batch;
+    // A scheduler refuses what it cannot queue (a sequence without a start), which is the client's fault alone.
+    response.usage.refused = !ran && status.code() == StatusCode::invalid;
     if (status.ok())
       shared_->statistics.success(end - job.arrival, response.usage.queue, phases, job.batch);
-    else
+    else if (!response.usage.refused)
       shared_->statistics.failure(end - job.arrival);
     response.status = std::move(status);
     response.outcome = std::move(result);
@@ -252,6 +254,7 @@ class ModelBackend : public Backend {
     usage.device = shared_->info.on_gpu ? "gpu" : "cpu";
     const auto refuse = [&](Status status) {
       usage.total = Clock::now() - request.arrival;
+      usage.refused = true;
       receiver.on_event(Response{std::move(status), {}, usage});
     };
     if (!std::holds_alternative<TensorInference>(request.work)) {

@@ -95,6 +95,7 @@ TensorModel make_tensor_model(std::shared_ptr<const inference::ModelConfig> conf
   out.platform = config->platform().empty() ? config->backend() : config->platform();
   out.max_batch_size = config->max_batch_size();
   out.decoupled = config->model_transaction_policy().decoupled();
+  out.single_answer = !out.decoupled;
   for (const inference::ModelInput& input : config->input())
     out.inputs.push_back({.name = input.name(),
                           .type = static_cast<DataType>(input.data_type()),

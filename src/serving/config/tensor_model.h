@@ -30,6 +30,7 @@ struct TensorModel {
   std::string platform;         ///< `platform`, or `backend` where that is empty
   int max_batch_size = 0;       ///< > 0: every tensor has a leading batch dimension
   bool decoupled = false;
+  bool single_answer = true;    ///< a request never gets more than one answer; known of some decoupled models too
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   std::shared_ptr<const inference::ModelConfig> config;  ///< complete: defaults filled in

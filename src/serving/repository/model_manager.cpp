@@ -299,13 +299,7 @@ std::vector<std::string> ModelManager::ensembles_using(const std::string& model)
 Status ModelManager::unload(const std::string& model, bool dependents) {
   if (options_.mode != ControlMode::explicit_) return load(model, {});  // the same refusal
   if (const Status name = check_model_name(model); !name.ok()) return name;
-  if (core_.repository().snapshot()->find(model) == nullptr) {
-    const Result<RepositoryLayout> layout = scan_repositories(options_.repositories);
-    if (layout.ok() && !layout->models.contains(model))
-      return Status(StatusCode::internal,
-                    fmt::format("failed to unload '{}', failed to poll from model repository", model));
-    return Status();
-  }
+  if (core_.repository().snapshot()->find(model) == nullptr) return Status();  // what was never loaded is unloaded
   std::vector<std::string> parts;
   {
     const std::shared_ptr<Known> state = known(model);

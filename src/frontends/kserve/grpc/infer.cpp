@@ -112,7 +112,7 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
       if (!last.empty)
         answer(one, last, true);
       else if (one->empty_final)
-        say(one, final_alone(*one, last));
+        say(one, final_alone(*one));
     }
     advance();
   }
@@ -128,12 +128,13 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
     say(one, out.SerializeAsString());
   }
 
-  static std::string final_alone(const One& one, const TensorResult& result) {
+  // Says the version that was asked for, as the reference does.
+  static std::string final_alone(const One& one) {
     ModelStreamInferResponse out;
     ModelInferResponse& response = *out.mutable_infer_response();
     response.set_id(one.id);
     response.set_model_name(one.model);
-    response.set_model_version(result.model_version.empty() ? one.version : result.model_version);
+    response.set_model_version(one.version);
     (*response.mutable_parameters())[kFinal].set_bool_param(true);
     return out.SerializeAsString();
   }

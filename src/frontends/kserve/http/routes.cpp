@@ -63,10 +63,14 @@ void infer(Service& service, const Exchange& exchange, const RouteMatch& match) 
                        }});
 }
 
-// One answer, or an error; a decoupled model may give several, which is known only when it does.
+// One answer, or an error; models that may give several are refused before they run.
 void generate(Service& service, const Exchange& exchange, const RouteMatch& match) {
   const int64_t version = parse_version(match.version);
   const std::shared_ptr<const TensorModel> model = model_of(service, match, version);
+  if (!model->single_answer)
+    throw fail(StatusCode::invalid,
+               "generate expects model to produce exactly 1 response, {} may give several; use generate_stream",
+               quoted(match.model));
   TensorInference inference = parse_generate(exchange->request().body, *model, service.options.max_json);
   inference.version = version;
   const std::string id = inference.id;
