@@ -84,45 +84,52 @@ def differences(theirs, ours):
     return [(path, left.get(path, missing), right.get(path, missing)) for path in sorted(left.keys() | right.keys()) if left.get(path, missing) != right.get(path, missing)]
 
 
+RECORDED = Path(__file__).with_name("triton_answers.json")
+
+
 def ask_both():
     answers = {}
     with tempfile.TemporaryDirectory(prefix="inazuma-referee-") as directory:
         for start, backend in [(servers.start_referee, "python"), (servers.start_ours, "identity")]:
             begin = time.monotonic()
-            server = start(Path(directory))
+            server = start(Path(directory), servers.FORWARD)
             try:
                 answers[server.name] = ask(server, backend)
             finally:
                 server.stop()
             print(f"==> {server.name}: {len(answers[server.name])} rows in {time.monotonic() - begin:.0f} s", flush=True)
-    return answers
+    return answers["triton"], answers["inazuma"]
+
+
+def judge(theirs, ours, messages=False):
+    """(lines of the table of differences, unexpected ones, rules that matched nothing)."""
+    judged = expected.Judge()
+    lines, unexpected = [], []
+    assert theirs.keys() == ours.keys(), f"rows of one side only: {sorted(theirs.keys() ^ ours.keys())}"
+    for row in theirs:
+        for path, left, right in differences(theirs[row], ours[row]):
+            verdict = judged.reason(row, path, left, right)
+            if verdict is expected.SENTENCE and not messages:
+                continue
+            line = f"{row}  {path}: {str(left)[:90]} | {str(right)[:90]}"
+            if verdict is None:
+                unexpected.append(line)
+            lines.append(f"    {line}   ({verdict})" if verdict else f"NEW {line}")
+    return lines, unexpected, judged.unused()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", type=Path, help="directory for both servers' answers as JSON")
-    parser.add_argument("--read", type=Path, help="compare what --write left instead of asking anybody")
+    parser.add_argument("--record", action="store_true", help=f"keep what the referee answers in {RECORDED.name}, for the fast suite")
     parser.add_argument("--messages", action="store_true", help="show also how sentences of errors differ")
     arguments = parser.parse_args()
-    names = ["triton", "inazuma"]
-    answers = {name: json.loads((arguments.read / f"{name}.json").read_text()) for name in names} if arguments.read else ask_both()
-    if arguments.write:
-        arguments.write.mkdir(parents=True, exist_ok=True)
-        for name, given in answers.items():
-            (arguments.write / f"{name}.json").write_text(json.dumps(given, indent=1, ensure_ascii=False))
-    judge = expected.Judge()
-    unexpected = 0
-    for row, theirs in answers["triton"].items():
-        for path, left, right in differences(theirs, answers["inazuma"][row]):
-            verdict = judge.reason(row, path, left, right)
-            if verdict is expected.SENTENCE and not arguments.messages:
-                continue
-            unexpected += verdict is None
-            print(f"{'    ' if verdict else 'NEW '}{row}  {path}: {str(left)[:90]} | {str(right)[:90]}" + (f"   ({verdict})" if verdict else ""))
-    gone = judge.unused()
-    for rule in gone:
-        print(f"GONE {rule}")
-    print(f"==> {len(answers['triton'])} rows, {judge.count} expected differences, {unexpected} unexpected, {len(gone)} expected ones gone")
+    theirs, ours = ask_both()
+    if arguments.record:
+        rows = [json.dumps(row) + ": " + json.dumps(answer, ensure_ascii=False, sort_keys=True) for row, answer in theirs.items()]
+        RECORDED.write_text("{\n" + ",\n".join(rows) + "\n}\n", encoding="utf-8")
+    lines, unexpected, gone = judge(theirs, ours, arguments.messages)
+    print(*lines, *(f"GONE {rule}" for rule in gone), sep="\n")
+    print(f"==> {len(theirs)} rows, {len(lines) - len(unexpected)} expected differences, {len(unexpected)} unexpected, {len(gone)} expected ones gone")
     return 1 if unexpected or gone else 0
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import models
 
 ROOT = Path(__file__).resolve().parents[2]
-FLAGS = ["--model-control-mode=explicit", "--http-address=127.0.0.1", "--grpc-address=127.0.0.1", "--metrics-address=127.0.0.1", "--cache-config=local,size=1048576", "--exit-on-error=false", "--id=referee",
-         "--http-header-forward-pattern=x-forward.*"]
+FLAGS = ["--model-control-mode=explicit", "--http-address=127.0.0.1", "--grpc-address=127.0.0.1", "--metrics-address=127.0.0.1", "--cache-config=local,size=1048576", "--exit-on-error=false", "--id=referee"]
+FORWARD = ["--http-header-forward-pattern=x-forward.*"]
 
 
 def free_ports(count):
@@ -77,18 +77,18 @@ def referee_files(directory: Path):
     return home, packages
 
 
-def start_referee(directory: Path) -> Running:
+def start_referee(directory: Path, flags=()) -> Running:
     home, packages = referee_files(directory)
     repository = directory / "python-models"
     models.write(repository, "python")
     environment = {"LD_LIBRARY_PATH": str(packages / "nvidia_pytriton.libs"), "REFEREE_PACKAGES": str(packages)}
-    command = [str(home / "bin/tritonserver"), f"--model-repository={repository}", f"--backend-directory={home / 'backends'}", f"--cache-directory={home / 'caches'}"]
+    command = [str(home / "bin/tritonserver"), f"--model-repository={repository}", f"--backend-directory={home / 'backends'}", f"--cache-directory={home / 'caches'}", *flags]
     return Running("triton", command, environment, directory, 60)
 
 
-def start_ours(directory: Path) -> Running:
+def start_ours(directory: Path, flags=()) -> Running:
     repository = directory / "identity-models"
     models.write(repository, "identity")
     binary = os.environ.get("INAZUMA_BINARY", str(ROOT / "build/release/bin/inazuma"))
     # The referee's version has no such flag yet and always allows it.
-    return Running("inazuma", [binary, "serve", f"--model-repository={repository}", "--no-progress", "--allow-client-shm=true"], {}, directory, 60)
+    return Running("inazuma", [binary, "serve", f"--model-repository={repository}", "--no-progress", "--allow-client-shm=true", *flags], {}, directory, 60)

@@ -147,7 +147,7 @@ def infers():
     yield "unknown encoding", infer("fp32", text, {"Content-Encoding": "br"})
     yield "gzip that is none", infer("fp32", text, {"Content-Encoding": "gzip"})
     for accept in ["gzip", "deflate", "gzip;q=0.1, deflate;q=0.9", "br", "*", "identity;q=0.1, gzip;q=0.5"]:
-        yield f"Accept-Encoding {accept}", infer("fp32", one_input([0.5] * 4000, [1, 4000]), {"Accept-Encoding": accept})
+        yield f"Accept-Encoding {accept}", infer("fp32", one_input([0.5] * 400, [1, 400]), {"Accept-Encoding": accept})
     yield "Accept-Encoding gzip, a small answer", infer("fp32", good, {"Accept-Encoding": "gzip"})
     labels = one_input([0.1, 0.9, -1, 0.5], [1, 4])
     for count in [1, 3, 9, 0, -1, "x"]:
