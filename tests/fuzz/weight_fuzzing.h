@@ -36,7 +36,7 @@ class WeightDirectory {
   /// Opens the directory with this file content and reads every byte of every tensor. A defect of ours, which an
   /// internal error or any exception but Error is, ends the program, so that the fuzzer keeps the input.
   void load(const uint8_t* data, size_t size) const {
-    if (ftruncate(memory_, 0) != 0 || pwrite(memory_, data, size, 0) != static_cast<ssize_t>(size)) std::abort();
+    put(data, size);
     const auto store = WeightStore::open(path_);
     if (!store.ok()) return expected(store.status());
     for (const StoredTensor& stored : (*store)->tensors()) {
@@ -45,6 +45,21 @@ class WeightDirectory {
       } catch (const Error& error) {
         expected(error.status());
       }
+    }
+  }
+
+  void put(const uint8_t* data, size_t size) const {
+    if (ftruncate(memory_, 0) != 0 || pwrite(memory_, data, size, 0) != static_cast<ssize_t>(size)) std::abort();
+  }
+  const std::filesystem::path& path() const { return path_; }
+
+  /// Runs what may throw Error and nothing else, and no `internal` one.
+  template <class Work>
+  static void attempt(Work&& work) {
+    try {
+      work();
+    } catch (const Error& error) {
+      expected(error.status());
     }
   }
 
