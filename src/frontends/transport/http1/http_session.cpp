@@ -22,6 +22,7 @@ namespace http = beast::http;
 namespace {
 
 constexpr size_t kCompressFrom = 1024;
+constexpr size_t kHeaderGuess = 512;  // bytes
 constexpr std::chrono::seconds kLinger{2};
 constexpr std::chrono::seconds kLastRequest{1};
 constexpr std::chrono::milliseconds kHangUpLook{100};
@@ -75,7 +76,7 @@ class HttpSession::Exchange : public HttpExchange, public std::enable_shared_fro
   size_t bytes_out = 0;
 };
 
-HttpSession::HttpSession(asio::ip::tcp::socket socket, SessionHost& host) : stream_(std::move(socket), host.tls()), ping_(stream_.get_executor()), hang_up_(stream_.get_executor()), host_(host) {
+HttpSession::HttpSession(asio::ip::tcp::socket socket, SessionHost& host) : stream_(std::move(socket), host.tls()), ping_(stream_.get_executor()), hang_up_(stream_.get_executor()), idle_(stream_.get_executor()), host_(host) {
   beast::error_code error;
   const auto remote = stream_.socket().remote_endpoint(error);
   client_ = error ? "unknown" : fmt::format("{}:{}", remote.address().to_string(), remote.port());
@@ -120,6 +121,7 @@ void HttpSession::close() {
   closed_ = true;
   ping_.cancel();
   hang_up_.cancel();
+  idle_.cancel();
   beast::error_code ignored;
   stream_.socket().shutdown(asio::ip::tcp::socket::shutdown_both, ignored);
   stream_.close();
@@ -137,14 +139,12 @@ void HttpSession::read_header() {
   parser_->header_limit(static_cast<uint32_t>(host_.options().max_header));
   parser_->body_limit(boost::none);  // known when the path is
   reading_ = buffer_.size() > 0;
-  if (reading_) {
-    stream_.expires_after(host_.options().header_timeout);
-    http::async_read_header(stream_, buffer_, *parser_, [self = shared_from_this()](beast::error_code error, size_t) { self->on_header(error); });
-    return;
-  }
+  // Posted: requests that came in one piece must not answer each other's way down the stack.
+  if (reading_) return asio::post(stream_.get_executor(), [self = shared_from_this()] { self->parse_header(); });
   // Between requests the long timeout counts; from the first byte on, the short one. A server that stops waits only for
   // what was on its way (under TLS the bytes that wait may be no request).
-  stream_.expires_after(host_.stopping() ? std::min<std::chrono::milliseconds>(kLastRequest, host_.options().keep_alive_timeout) : host_.options().keep_alive_timeout);
+  expect_request(host_.stopping() ? std::min<std::chrono::milliseconds>(kLastRequest, host_.options().keep_alive_timeout) : host_.options().keep_alive_timeout);
+  stream_.expires_never();
   waiting_ = true;
   stream_.async_read_some(buffer_.prepare(4096), [self = shared_from_this()](beast::error_code error, size_t bytes) {
     self->waiting_ = false;
@@ -153,8 +153,34 @@ void HttpSession::read_header() {
     if (error) return self->close();
     self->buffer_.commit(bytes);
     self->reading_ = true;
-    self->stream_.expires_after(self->host_.options().header_timeout);
-    http::async_read_header(self->stream_, self->buffer_, *self->parser_, [self](beast::error_code e, size_t) { self->on_header(e); });
+    self->parse_header();
+  });
+}
+
+// Most requests come in one piece: then nothing is waited for, and no timer is set.
+void HttpSession::parse_header() {
+  if (closed_) return;
+  beast::error_code error;
+  buffer_.consume(parser_->put(buffer_.data(), error));
+  if (error == http::error::need_more) error = {};
+  if (error || parser_->is_header_done()) return on_header(error);
+  stream_.expires_after(host_.options().header_timeout);
+  http::async_read_header(stream_, buffer_, *parser_, [self = shared_from_this()](beast::error_code e, size_t) { self->on_header(e); });
+}
+
+// One timer for all waits of a connection: it is left running while requests come, and looks when it fires.
+void HttpSession::expect_request(Clock::duration within) {
+  idle_until_ = Clock::now() + within;
+  if (idle_armed_ && idle_.expiry() <= idle_until_) return;
+  idle_armed_ = true;
+  idle_.expires_at(idle_until_);
+  idle_.async_wait([self = shared_from_this()](beast::error_code error) {
+    if (error || self->closed_) return;
+    self->idle_armed_ = false;
+    if (!self->waiting_) return;
+    const Clock::time_point now = Clock::now();
+    if (now >= self->idle_until_) return self->close();
+    self->expect_request(self->idle_until_ - now);
   });
 }
 
@@ -197,6 +223,14 @@ void HttpSession::refuse_body() {
 }
 
 void HttpSession::read_body() {
+  while (!parser_->is_done() && buffer_.size() > 0) {
+    beast::error_code error;
+    const size_t used = parser_->put(buffer_.data(), error);
+    buffer_.consume(used);
+    if (error == http::error::need_more) break;
+    if (error) return on_body(error, used);
+    if (used == 0) break;
+  }
   if (parser_->is_done()) return dispatch();
   // Not the stream's own timeout: that closes the socket, and the client would never hear why.
   late_ = false;
@@ -258,8 +292,8 @@ void HttpSession::dispatch() {
     if (status.code() == StatusCode::unsupported) response.status = 415;
     return exchange->respond(std::move(response));
   }
-  watch_client();
   host_.handle(exchange);
+  if (!closed_ && current_ == exchange) watch_client();  // else it is answered already
 }
 
 // A client that goes away while its answer is computed is noticed by the end of its stream; its work is then cancelled.
@@ -332,7 +366,7 @@ void HttpSession::send(const std::shared_ptr<Exchange>& exchange, HttpResponse r
   if (exchange->incoming.method != "HEAD" && !bodiless) message->body() = std::move(response.body);
   exchange->bytes_out = message->body().size();
   outgoing_ = message;
-  stream_.expires_after(host_.options().write_timeout);
+  if (stream_.encrypted() || exchange->incoming.method == "HEAD") stream_.expires_after(host_.options().write_timeout);
   const auto done = [self = shared_from_this(), exchange, message, keep_alive](beast::error_code error, size_t) {
     if (error) return self->account(*exchange), self->close();
     self->finished(exchange, keep_alive);
@@ -342,7 +376,30 @@ void HttpSession::send(const std::shared_ptr<Exchange>& exchange, HttpResponse r
     serializer->split(true);
     return http::async_write_header(stream_, *serializer, [done, serializer](beast::error_code error, size_t bytes) { done(error, bytes); });
   }
-  http::async_write(stream_, *message, done);
+  if (stream_.encrypted()) return http::async_write(stream_, *message, done);
+  send_at_once(exchange, *message, keep_alive);
+}
+
+// An answer that the socket's buffer takes needs neither a timer nor a turn of the loop; what is left is waited for.
+void HttpSession::send_at_once(const std::shared_ptr<Exchange>& exchange, const Outgoing& message, bool keep_alive) {
+  auto bytes = std::make_shared<std::string>();
+  bytes->reserve(message.body().size() + kHeaderGuess);
+  http::response_serializer<http::string_body> serializer(message);
+  beast::error_code error;
+  while (!serializer.is_done() && !error)
+    serializer.next(error, [&](beast::error_code&, const auto& buffers) {
+      for (const auto buffer : beast::buffers_range_ref(buffers)) bytes->append(static_cast<const char*>(buffer.data()), buffer.size());
+      serializer.consume(beast::buffer_bytes(buffers));
+    });
+  const ssize_t sent = error ? -1 : ::send(stream_.socket().native_handle(), bytes->data(), bytes->size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (sent < 0 && (error || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))) return account(*exchange), close();
+  const size_t done = sent < 0 ? 0 : static_cast<size_t>(sent);
+  if (done == bytes->size()) return finished(exchange, keep_alive);
+  stream_.expires_after(host_.options().write_timeout);
+  asio::async_write(stream_, asio::buffer(*bytes) + done, [self = shared_from_this(), exchange, bytes, keep_alive](beast::error_code failed, size_t) {
+    if (failed) return self->account(*exchange), self->close();
+    self->finished(exchange, keep_alive);
+  });
 }
 
 void HttpSession::begin(const std::shared_ptr<Exchange>& exchange, HttpResponse head) {

@@ -49,6 +49,9 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   bool bytes_waiting();
   void handshake();
   void read_header();
+  void parse_header();
+  /// Closes the connection when no byte of a request has come within this time.
+  void expect_request(Clock::duration within);
   void on_header(boost::system::error_code error);
   void read_body();
   void on_body(boost::system::error_code error, size_t bytes);
@@ -61,6 +64,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   void refuse_body();
 
   void send(const std::shared_ptr<Exchange>& exchange, HttpResponse response);
+  void send_at_once(const std::shared_ptr<Exchange>& exchange, const Outgoing& message, bool keep_alive);
   void begin(const std::shared_ptr<Exchange>& exchange, HttpResponse head);
   void push(const std::shared_ptr<Exchange>& exchange, std::string bytes, bool last);
   void write_next(const std::shared_ptr<Exchange>& exchange);
@@ -75,6 +79,9 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   Wire stream_;
   boost::asio::steady_timer ping_;  // of a body that is awaited, then of a stream that is silent
   boost::asio::steady_timer hang_up_;  // looks whether the client is still there, under TLS
+  boost::asio::steady_timer idle_;     // of a connection without a request
+  Clock::time_point idle_until_{};
+  bool idle_armed_ = false;
   SessionHost& host_;
   boost::beast::flat_buffer buffer_;
   std::optional<Parser> parser_;
