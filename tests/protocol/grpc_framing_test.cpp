@@ -147,6 +147,19 @@ TEST(TokenBucket, FillsWithTime) {
   EXPECT_FALSE(bucket.take(begin + 1h));
 }
 
+TEST(TokenBucket, IsFilledByWhatWasDone) {
+  TokenBucket bucket(2, 0);
+  const TokenBucket::Time now{std::chrono::seconds(1)};
+  EXPECT_TRUE(bucket.take(now) && bucket.take(now));
+  EXPECT_FALSE(bucket.take(now));
+  bucket.give(1);
+  EXPECT_TRUE(bucket.take(now));
+  EXPECT_FALSE(bucket.take(now));
+  bucket.give(100);  // never more than the burst
+  EXPECT_TRUE(bucket.take(now) && bucket.take(now));
+  EXPECT_FALSE(bucket.take(now));
+}
+
 TEST(PingGuard, ForgivesAfterData) {
   PingGuard guard(1min, 2);
   auto now = std::chrono::steady_clock::now();

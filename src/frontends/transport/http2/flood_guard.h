@@ -23,6 +23,9 @@ class TokenBucket {
     return true;
   }
 
+  /// What this side did entitles the client to more.
+  void give(double tokens) { tokens_ = std::min(burst_, tokens_ + tokens); }
+
  private:
   double burst_, rate_, tokens_;
   Time last_{};
@@ -54,6 +57,8 @@ class PingGuard {
 };
 
 struct FloodGuard {
+  /// A client may open the windows again, its stream's and the connection's, for each frame that it gets.
+  static constexpr double kWindowsForAFrame = 4;
   FloodGuard(std::chrono::milliseconds ping_interval, int ping_strikes) : pings(ping_interval, ping_strikes) {}
 
   TokenBucket settings{32, 1};
