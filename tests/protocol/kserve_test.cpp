@@ -34,6 +34,7 @@ TensorModel model_of(std::vector<TensorSpec> inputs, int batch = 8, bool decoupl
   model.platform = "identity";
   model.max_batch_size = batch;
   model.decoupled = decoupled;
+  model.single_answer = !decoupled;
   model.outputs = inputs;
   model.inputs = std::move(inputs);
   auto config = std::make_shared<inference::ModelConfig>();
