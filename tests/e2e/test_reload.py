@@ -1,9 +1,11 @@
 """Loads and unloads over both protocols while 16 clients ask: nobody fails, and memory stays where it was."""
 
 import json
+import re
 import threading
 
 import numpy
+import requests
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 from test_grpc import grpc_address, wait_for
@@ -75,3 +77,27 @@ def test_reloads_under_load(tmp_path):
         assert min(answers) > 0 and sum(answers) > ROUNDS
         # The first third fills the allocator's arenas; after that a leak of a model a round would show.
         assert max(memory[-10:]) - max(memory[: ROUNDS // 3]) < 8 << 20
+
+
+def test_metrics_of_a_model_come_and_go_with_it(tmp_path):
+    for name in ["live", "spare"]:
+        model(tmp_path, name, CONFIG)
+    with Server("--model-repository", tmp_path, "--model-control-mode=explicit", "--load-model=live", "--http-address=127.0.0.1", "--metrics-port=0", "--grpc-port=0") as running:
+        wait_for("Ready in", running)
+        metrics = lambda: requests.get(f"{running.url}/metrics", timeout=20).text
+        series = 'nv_inference_request_success{model="spare",version="1"}'
+        client = triton_http.InferenceServerClient(running.url.removeprefix("http://"))
+        assert series not in metrics()
+        client.load_model("spare")
+        tensor = triton_http.InferInput("IN", [1, 1], "FP32")
+        tensor.set_data_from_numpy(numpy.ones((1, 1), dtype=numpy.float32))
+        client.infer("spare", [tensor])
+        assert f"{series} 1\n" in metrics()
+        wrong = requests.post(f"{running.url}/v2/models/spare/infer", json={"inputs": []}, timeout=20)
+        assert wrong.status_code == 400 and 'nv_inference_request_failure{model="spare",reason="OTHER",version="1"} 0\n' in metrics()
+        client.unload_model("spare")
+        assert "nv_inference" in metrics() and not re.search(r'nv_\w+\{model="spare"', metrics())
+        client.load_model("spare")
+        assert f"{series} 0\n" in metrics()
+        usage = float(re.search(r"^nv_cpu_utilization (\S+)$", metrics(), re.MULTILINE).group(1))
+        assert 0 <= usage <= 1 and re.search(r"^nv_cpu_memory_used_bytes \d", metrics(), re.MULTILINE)
