@@ -10,6 +10,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cmath>
 #include <condition_variable>
 #include <cstdio>
 #include <mutex>
@@ -29,7 +30,7 @@ struct Settings {
   int users = 16, input = 40, output = 40, threads = 0, batch_tokens = 0, sequences = 0;
   std::vector<int> batches;
   bool first_row = false, invariant = false;
-  double seconds = 10;
+  double seconds = 10, warm_up = 0;
 };
 
 /// One user's ear: waits for the end of all rows of a request and notes when the first token came.
@@ -122,30 +123,43 @@ struct Load {
   int64_t requests = 0;
 };
 
-/// `users` threads for about `seconds`, each finishing the request it is at; rates are over the whole time.
+/// `users` threads for `warm_up` seconds and then the `seconds` that count.
 Load run_load(Engine& engine, const Settings& settings, int users) {
   Load load;
   std::mutex mutex;
   Status failed;
-  const Clock::time_point begin = Clock::now();
-  const auto end = begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(settings.seconds));
+  const auto in = [](double seconds) {
+    return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+  };
+  const Clock::time_point begin = Clock::now() + in(settings.warm_up);
+  const Clock::time_point end = begin + in(settings.seconds);
+  double counted = 0;  // requests; one under way when the clock starts or stops counts in part
+
   std::vector<std::thread> threads;
   for (int user = 0; user < users; ++user)
     threads.emplace_back([&, user] {
       std::mt19937 random(static_cast<unsigned>(user + 1));
       std::vector<double> latencies;
+      double mine = 0;
       const Status status = capture([&] {
-        do latencies.push_back(ask(engine, settings, random).total);
-        while (Clock::now() < end);
+        for (Clock::time_point start = Clock::now(); start < end;) {
+          latencies.push_back(ask(engine, settings, random).total);
+          const Clock::time_point stop = Clock::now();
+          const auto inside = std::min(stop, end) - std::max(start, begin);
+          mine += std::max(0.0, std::chrono::duration<double>(inside) / std::chrono::duration<double>(stop - start));
+          if (start < begin) latencies.pop_back();
+          start = stop;
+        }
       });
       const std::lock_guard lock(mutex);
+      counted += mine;
       if (!status.ok()) failed = status;
       load.latencies.insert(load.latencies.end(), latencies.begin(), latencies.end());
     });
   for (std::thread& thread : threads) thread.join();
   if (!failed.ok()) throw Error(failed);
-  load.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-  load.requests = static_cast<int64_t>(load.latencies.size());
+  load.seconds = settings.seconds;
+  load.requests = std::llround(counted);
   return load;
 }
 
@@ -250,6 +264,8 @@ int main(int argc, char** argv) {
   app.add_flag("--first-row", settings.first_row, "encoders: outputs of the first row only");
   app.add_flag("--invariant", settings.invariant, "GPU: answers that do not depend on the batch");
   app.add_option("--batch-tokens", settings.batch_tokens, "the engine's max_batch_tokens (0 = its default)");
+  app.add_option("--warm-up", settings.warm_up, "seconds of load before users are timed")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--seconds", settings.seconds, "time per measurement")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);

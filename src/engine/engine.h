@@ -16,6 +16,7 @@ struct EngineOptions {
   int max_batch_tokens = 0;  ///< rows of a step over both lanes; a longer text still runs, alone
   int block_tokens = 16;     ///< tokens of a pool block
   int64_t kv_tokens = 0;     ///< size of the pool
+  int steps_in_flight = 0;   ///< 2: a step begins while the tokens of the one before travel to the host; 1: it does not
   int max_context = 0;       ///< longest prompt + generated (decoder side); 0 = the model's positions
 };
 
@@ -33,6 +34,7 @@ struct EngineStats {
   int64_t cancelled_total = 0;
   int64_t deadline_total = 0;
   int64_t failed_total = 0;
+  bool lost = false;            ///< the home can work no more (Ops::health): every row is answered `unavailable`
   Clock::time_point heartbeat;  ///< last time the loop turned (idle or busy)
 };
 

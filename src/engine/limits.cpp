@@ -59,12 +59,14 @@ EngineOptions resolve_options(const EngineOptions& options, const ModelInfo& inf
   check_option("max_sequences", options.max_sequences, 0, 1 << 16);
   check_option("max_batch_tokens", options.max_batch_tokens, 0, kMany);
   check_option("block_tokens", options.block_tokens, 1, 1 << 12);
+  check_option("steps_in_flight", options.steps_in_flight, 0, 2);
   check_option("kv_tokens", options.kv_tokens, 0, int64_t{1} << 30);
   check_option("max_context", options.max_context, 0, info.max_positions > 0 ? info.max_positions : kMany);
   EngineOptions out = options;
   const bool cpu = device.is_cpu();
   if (out.max_sequences == 0) out.max_sequences = cpu ? (info.has_decoder ? 32 : 64) : 256;
   if (out.max_batch_tokens == 0) out.max_batch_tokens = info.has_decoder ? (cpu ? 512 : 4096) : (cpu ? 1024 : 16384);
+  if (out.steps_in_flight == 0) out.steps_in_flight = cpu ? 1 : 2;
   if (out.max_context == 0) out.max_context = info.max_positions > 0 ? info.max_positions : kUnboundedContext;
   if (!info.has_decoder) {
     out.kv_tokens = 0;

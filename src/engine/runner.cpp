@@ -17,22 +17,6 @@ KvPoolShape pool_shape(const ModelInfo& info, const EngineOptions& options) {
           info.kv_head_dim};
 }
 
-/// A float view of words that were downloaded as integers.
-std::span<const float> floats(const std::vector<int32_t>& words, size_t begin, size_t count) {
-  static_assert(sizeof(float) == sizeof(int32_t));
-  return {reinterpret_cast<const float*>(words.data() + begin), count};
-}
-
-/// The first `rows` of `source`.
-std::span<const float> download(Ops& ops, const Tensor& source, int rows, std::vector<float>& host) {
-  if (!source.defined()) return {};
-  const Tensor wanted = source.rows(0, rows);
-  const size_t count = static_cast<size_t>(wanted.elements());
-  if (host.size() < count) host.resize(count);
-  ops.download(host.data(), wanted);
-  return {host.data(), count};
-}
-
 }  // namespace
 
 Runner::Runner(const Model& model, Ops& ops, const EngineOptions& options)
@@ -44,7 +28,6 @@ Runner::Runner(const Model& model, Ops& ops, const EngineOptions& options)
       arena_([&ops](size_t bytes) { return ops.allocate(bytes); }),
       builder_(model.info(), options_, ops.records()),
       records_(ops.records()) {
-  words_.reserve(2 * static_cast<size_t>(options_.max_sequences));
   if (model.info().has_decoder)
     copies_ = ops.allocate(4 * static_cast<size_t>(options_.max_sequences) * sizeof(int32_t));
 }
@@ -92,14 +75,24 @@ void Runner::follow(Sequence& row) {
              copies_.tensor(DType::i32, Shape{half}, 2 * count * sizeof(int32_t)));
 }
 
-const StepResult& Runner::run(const Plan& plan) {
+void Runner::begin(const Plan& plan) {
+  if (begun_ - finished_ == kInFlight) throw fail(StatusCode::internal, "{} steps are in flight already", kInFlight);
   arena_.reset();
   const StepInputs& step = builder_.build(plan, pool_, history_, ops_, arena_);
   const Output output = records_ && step.rounded ? recorded_work(step) : work(step);
-  result_ = {};
-  result_.inputs = &step;
-  fetch(step, output);
-  return result_;
+  fetch(step, output, landings_[begun_ % kInFlight]);
+  ++begun_;
+}
+
+const StepResult& Runner::finish() {
+  const Landing& landing = landings_[finished_++ % kInFlight];
+  ops_.wait(landing.mark);
+  return landing.result;
+}
+
+const StepResult& Runner::run(const Plan& plan) {
+  begin(plan);
+  return finish();
 }
 
 Output Runner::work(const StepInputs& step) {
@@ -196,28 +189,48 @@ void Runner::select(const StepInputs& step, const Tensor& logits) {
   ops_.select_tokens(args);
 }
 
-void Runner::fetch(const StepInputs& step, const Output& output) {
-  result_.rows = download(ops_, output.rows, step.rows, rows_);
-  result_.pooled = download(ops_, output.pooled, step.pooled, pooled_);
-  if (!selected_.defined()) return;
-  const size_t total = static_cast<size_t>(selected_.elements());
-  if (words_.size() < total) words_.resize(total);  // grows to the most rows that ran at once
-  ops_.download(words_.data(), selected_);
-  const size_t rows = step.selection.defined() ? static_cast<size_t>(step.selection.rows()) : 0;
-  const size_t asked = step.selecting.size(), best = static_cast<size_t>(step.top_tokens), top = rows * best;
-  result_.tokens = {words_.data(), asked};
-  result_.logprobs = floats(words_, rows, asked);
-  result_.top_ids = {words_.data() + 2 * rows, asked * best};
-  result_.top_logprobs = floats(words_, 2 * rows + top, asked * best);
-  result_.prompt_logprobs = floats(words_, 2 * rows + 2 * top, total - 2 * rows - 2 * top);
+void Runner::fetch(const StepInputs& step, const Output& output, Landing& landing) {
+  const Tensor rows = output.rows.defined() ? output.rows.rows(0, step.rows) : Tensor();
+  const Tensor pooled = output.pooled.defined() ? output.pooled.rows(0, step.pooled) : Tensor();
+  const auto count = [](const Tensor& t) { return t.defined() ? static_cast<size_t>(t.elements()) : 0; };
+  const size_t row_floats = count(rows), pooled_floats = count(pooled), words = count(selected_);
+  const size_t bytes = (row_floats + pooled_floats + words) * sizeof(float);
+  // Grows to the most that was asked for at once.
+  if (landing.memory.bytes() < bytes) landing.memory = ops_.allocate_host(std::max(bytes, 2 * landing.memory.bytes()));
+  float* const to_rows = static_cast<float*>(landing.memory.data());
+  float* const to_pooled = to_rows + row_floats;
+  float* const to_words = to_pooled + pooled_floats;
+  if (row_floats > 0) ops_.download_later(to_rows, rows);
+  if (pooled_floats > 0) ops_.download_later(to_pooled, pooled);
+  if (words > 0) ops_.download_later(to_words, selected_);
+  landing.mark = ops_.mark();
+  StepResult& result = landing.result;
+  result = {.worked = step.tokens, .prompt_rows = step.prompt_tokens, .alternatives = step.top_tokens};
+  result.rows = {to_rows, row_floats};
+  result.pooled = {to_pooled, pooled_floats};
+  if (words == 0) return;
+  // Words: tokens, log-probabilities, alternatives and theirs, the prompt's log-probabilities.
+  static_assert(sizeof(float) == sizeof(int32_t));
+  const auto* const ids = reinterpret_cast<const int32_t*>(to_words);
+  const size_t selections = step.selection.defined() ? static_cast<size_t>(step.selection.rows()) : 0;
+  const size_t asked = step.selecting.size(), best = static_cast<size_t>(step.top_tokens), top = selections * best;
+  result.tokens = {ids, asked};
+  result.logprobs = {to_words + selections, asked};
+  result.top_ids = {ids + 2 * selections, asked * best};
+  result.top_logprobs = {to_words + 2 * selections + top, asked * best};
+  result.prompt_logprobs = {to_words + 2 * selections + 2 * top, words - 2 * selections - 2 * top};
 }
 
 void Runner::warm_up(int tokens) {
   // A home that searches for its fastest products does it now, for all sizes of a step.
-  for (int size = 1; records_ && size < std::min(tokens, options_.max_batch_tokens); size *= 2) {
-    if (model_.info().has_encoder) warm_up_encoder(size);
-    if (model_.info().has_decoder) warm_up_decoder(size);
-    arena_.reset();
+  const int most = std::min(tokens, options_.max_batch_tokens);
+  for (int power = 1; records_ && power < most; power *= 2) {
+    for (const int size : {power, power + power / 2}) {
+      if (size >= most) continue;
+      if (model_.info().has_encoder) warm_up_encoder(size);
+      if (model_.info().has_decoder) warm_up_decoder(size);
+      arena_.reset();
+    }
   }
   if (model_.info().has_encoder) warm_up_encoder(tokens);
   if (model_.info().has_decoder) warm_up_decoder(tokens);

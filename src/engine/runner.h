@@ -13,12 +13,14 @@
 
 namespace inazuma {
 
-/// What a step gave, on the host; valid until the next step.
+/// What a step gave, on the host; valid until the second step after it begins.
 struct StepResult {
-  const StepInputs* inputs = nullptr;
+  int worked = 0;                    ///< rows over both lanes
+  int prompt_rows = 0;               ///< of which read (not generated)
+  int alternatives = 0;              ///< the most that any row wants
   std::span<const int32_t> tokens;   ///< [selecting]
   std::span<const float> logprobs;   ///< [selecting]
-  std::span<const int32_t> top_ids;  ///< [selecting, inputs->top_tokens], best first
+  std::span<const int32_t> top_ids;  ///< [selecting, alternatives], best first
   std::span<const float> top_logprobs;
   std::span<const float> prompt_logprobs;  ///< [targets], in the order of the plan's chunks
   std::span<const float> rows;             ///< [wanted rows, row_width], in the order of the plan
@@ -42,8 +44,13 @@ class Runner {
   void release(Sequence& row);
   /// The search of the row's beams has chosen: tables, history and blocks follow it.
   void follow(Sequence& row);
-  /// One step. Rows are only read: progress is noted by the engine once the step has succeeded.
+  /// Begins a step, on a device without waiting for it; at most kInFlight are begun and not finished. Rows are only
+  /// read: progress is noted by the engine. A step that throws has not begun.
+  void begin(const Plan& plan);
+  /// Waits for the oldest step begun. When it throws, that step is over too.
+  const StepResult& finish();
   const StepResult& run(const Plan& plan);
+  static constexpr int kInFlight = 2;
   /// Runs the largest plans of at most `tokens` rows per lane that the options allow. With kWholePlan a shortage of
   /// memory shows now, and no later step asks for more.
   static constexpr int kWholePlan = std::numeric_limits<int>::max();
@@ -65,7 +72,13 @@ class Runner {
   static Shapes shapes_of(const StepInputs& step);
   void forget_oldest();
   void select(const StepInputs& step, const Tensor& logits);
-  void fetch(const StepInputs& step, const Output& output);
+  /// Where a step's numbers arrive.
+  struct Landing {
+    Buffer memory;
+    uint64_t mark = 0;
+    StepResult result;
+  };
+  void fetch(const StepInputs& step, const Output& output, Landing& landing);
   void warm_up_encoder(int tokens);
   void warm_up_decoder(int tokens);
 
@@ -79,9 +92,9 @@ class Runner {
   StepBuilder builder_;
   Tensor
       selected_;  // [4-byte words]: tokens, log-probabilities, alternatives, prompt's log-probabilities; on the device
-  std::vector<int32_t> words_, copy_words_;
-  std::vector<float> rows_, pooled_;
-  StepResult result_;
+  std::vector<int32_t> copy_words_;
+  std::array<Landing, kInFlight> landings_;
+  uint64_t begun_ = 0, finished_ = 0;
   bool records_;
   std::map<Shapes, Recorded> recorded_;
   int64_t steps_ = 0;

@@ -95,7 +95,7 @@ SelectionRow selection_row(const Sequence& row, int ban_begin, int ban_end, int 
 std::optional<FinishReason> finish_reason(const Sequence& row, int32_t token) {
   const GenerationOptions& options = row.request.generation;
   if (!options.ignore_eos && contains(options.eos, token)) return FinishReason::eos;
-  if (row.generated >= options.max_new_tokens) return FinishReason::length;
+  if (row.told >= options.max_new_tokens) return FinishReason::length;
   return std::nullopt;
 }
 

@@ -28,7 +28,7 @@ SelectionRow selection_row(const Sequence& row, int ban_begin, int ban_end, int 
 /// How many alternatives of the next token the row wants to know: those it tells, or those its beams choose among.
 int wanted_alternatives(const Sequence& row);
 
-/// Whether generation ends after `token`, the row's newest (already counted in `generated`), and why.
+/// Whether generation ends after `token`, the row's newest (already counted in `told`), and why.
 std::optional<FinishReason> finish_reason(const Sequence& row, int32_t token);
 
 }  // namespace inazuma

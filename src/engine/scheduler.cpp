@@ -87,13 +87,13 @@ void plan_step(std::span<const std::unique_ptr<Sequence>> waiting, std::span<con
       continue;
     }
     step.sequences -= row->width();
-    if (row->phase != Sequence::Phase::decode) continue;
+    if (!row->decodes()) continue;
     for (int beam = 0; beam < row->width(); ++beam) plan.decode.push_back({row.get(), row->computed, 1, beam});
     step.tokens -= row->width();
   }
   bool open = true;  // nobody has been refused yet
   for (const auto& row : running)
-    if (open && row->phase != Sequence::Phase::decode && !is_dropped(*row, plan)) open = give(*row, step);
+    if (open && row->reads() && !is_dropped(*row, plan)) open = give(*row, step);
   for (const auto& row : waiting) {
     if (drop_if_over(*row, now, plan)) continue;
     if (open) open = admit(*row, step);

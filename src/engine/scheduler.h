@@ -2,7 +2,9 @@
 // What the next step works on: a pure function of the rows, the budgets and the time. No device, no clock, no I/O.
 //
 // Rules
-// - Decoding rows move by one token in every step: max_sequences <= max_batch_tokens, hence they always fit.
+// - Decoding rows move by one token in every step: max_sequences <= max_batch_tokens, hence they always fit. (A row
+// that
+//   looks back at what it generated sits out a step that is planned before its last token is known.)
 // - What is left of max_batch_tokens goes to running rows that still read (a source, or their prompt in chunks), then
 // to
 //   waiting ones, in order; the first that cannot go on stops all behind it. So a row that needs much is never
@@ -37,6 +39,7 @@ struct Sequence {
     encode,   ///< its source (or whole text) is to be read
     prefill,  ///< ids of the decoder prompt are to be read
     decode,   ///< one id per step
+    leaving,  ///< all its work has begun, its last answers are on their way
     ended,    ///< its end has been told; leaves the engine's lists
   };
 
@@ -49,8 +52,11 @@ struct Sequence {
 
   std::vector<int32_t> history;  ///< decoder ids: the prompt, and what was generated if the bans need it
   int prompt = 0;                ///< decoder ids given
-  int generated = 0;
-  int computed = 0;             ///< decoder ids whose keys and values are in the pool
+  int generated = 0;             ///< ids that steps begun so far select
+  int told = 0;                  ///< of which the sink has heard
+  int computed = 0;              ///< decoder ids whose keys and values steps begun so far put in the pool
+  int in_flight = 0;             ///< how often it is named in steps begun and not finished
+  bool looks_back = false;       ///< what may come next depends on what was generated (needs_history, beams)
   int slot = -1;                ///< row of the device's history
   int blocks_needed = 0;        ///< for the decoder's whole life
   int cross_blocks_needed = 0;  ///< for the source
@@ -69,6 +75,9 @@ struct Sequence {
   const std::vector<int32_t>& history_of(int beam) const {
     return beams ? beams->search.beams()[static_cast<size_t>(beam)].ids : history;
   }
+  /// Decoding, and the next step can begin.
+  bool decodes() const { return phase == Phase::decode && !(looks_back && told < generated); }
+  bool reads() const { return phase == Phase::encode || phase == Phase::prefill; }
   int source() const { return static_cast<int>(request.ids.size()); }
   int64_t rank() const;  ///< order among the waiting; lower goes first
 };
@@ -98,8 +107,10 @@ struct Plan {
     int begin;
     int count;
     int beam = 0;
+    bool reads() const { return begin < sequence->prompt; }
+    bool ends_prompt() const { return reads() && begin + count == sequence->prompt; }
     bool selects() const {
-      return begin + count == sequence->length() && sequence->request.generation.max_new_tokens > 0;
+      return begin + count >= sequence->prompt && sequence->request.generation.max_new_tokens > 0;
     }
   };
   std::vector<Dropped> dropped;

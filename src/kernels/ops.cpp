@@ -134,6 +134,14 @@ void Ops::download(void* destination, const Tensor& source) {
   do_download(destination, source);
 }
 
+void Ops::download_later(void* destination, const Tensor& source) {
+  const Check check("download_later", *this);
+  check.contiguous("source", source, source.shape(), source.dtype());
+  if (source.elements() == 0) return;
+  check.that(destination != nullptr, "no destination for {}", to_string(source.shape()));
+  do_download_later(destination, source);
+}
+
 void Ops::embed(const Tensor& out, std::span<const EmbeddingTerm> terms) {
   const Check check("embed", *this);
   check.rank("out", out, 2);

@@ -8,7 +8,7 @@
 // stride may exceed the row it says so. "compute dtype" is the element type of activations (f32 on the CPU; f32, f16 or
 // bf16 on a GPU); reductions and softmax are at least f32 everywhere. Integer arrays are i32 on the home's device.
 //
-// Work is ordered on the stream the home was made for and may return before it is done; only `download` and
+// Work is ordered on the stream the home was made for and may return before it is done; only `download`, `wait` and
 // `synchronize` wait. No method but the ones under "weights and memory" allocates, so that a step can be recorded and
 // replayed. (A home grows its own scratch, and searches for its fastest product, the first time that it meets a larger
 // step: run a step once before recording it.)
@@ -190,6 +190,18 @@ class Ops {
   /// Device to host; waits for the work before it.
   void download(void* destination, const Tensor& source);
   virtual void synchronize() = 0;
+  /// Ok, or why nothing that is asked of this home can succeed any more: a lost device, a fault in a kernel (CUDA then
+  /// refuses all further work of the process on that device). unavailable.
+  virtual Status health() const { return {}; }
+  /// Host memory that `download_later` can fill.
+  virtual Buffer allocate_host(size_t bytes) { return Buffer::host(bytes); }
+  /// Device to host, in stream order, without waiting: `destination`, of allocate_host, is filled once a `mark` made
+  /// after this call has been waited for. (Where the host does the work it is filled at once.)
+  void download_later(void* destination, const Tensor& source);
+  /// A place in the order of work; of the last few only.
+  virtual uint64_t mark() { return 0; }
+  /// Returns when all work before `mark` is done. Throws what went wrong with it.
+  virtual void wait(uint64_t) {}
 
   // Recorded steps. ---------------------------------------------------------------------------------------------------
   /// Whether `record` does anything here.
@@ -228,6 +240,7 @@ class Ops {
   virtual Parameter do_parameter(std::span<const Tensor> parts, DType dtype) = 0;
   virtual void do_upload(const Tensor& destination, const void* source) = 0;
   virtual void do_download(void* destination, const Tensor& source) = 0;
+  virtual void do_download_later(void* destination, const Tensor& source) { do_download(destination, source); }
   virtual void do_embed(const Tensor& out, std::span<const EmbeddingTerm> terms) = 0;
   virtual void do_linear(const LinearArgs& args) = 0;
   virtual void do_norm(const NormArgs& args) = 0;

@@ -51,6 +51,9 @@ Result<std::shared_ptr<Backend>> Core::tensor_backend(std::string_view model, in
   if (found == nullptr) return Status(StatusCode::not_found, fmt::format("Request for unknown model: {} version {} is not found", quoted(model), version));
   if (found->state != ModelState::ready)
     return Status(StatusCode::unavailable, fmt::format("Request for unknown model: {} version {} is not at ready state", quoted(model), version));
+  if (found->backend && found->backend->stats().lost)
+    return Status(StatusCode::unavailable,
+                  fmt::format("model {} is not at ready state: its device is lost", quoted(model)));
   if (found->backend->tensor_model() == nullptr)
     return Status(StatusCode::unsupported, fmt::format("model {} takes no tensors; use the text routes", quoted(model)));
   return found->backend;
@@ -147,7 +150,9 @@ bool Core::ready() const {
   if (options_.strict_readiness)
     for (const ServedModel& model : snapshot->models)
       for (const ServedVersion& version : model.versions)
-        if (version.state == ModelState::loading || version.state == ModelState::failed) return false;
+        if (version.state == ModelState::loading || version.state == ModelState::failed ||
+            (version.backend && version.backend->stats().lost))
+          return false;
   return live();
 }
 

@@ -342,6 +342,28 @@ TEST(Engine, AStepThatThrowsFailsItsRowsAndTheEngineGoesOn) {
   }
 }
 
+TEST(Engine, ALostDeviceFailsAllRowsAndTakesNoMore) {
+  const auto lost = std::make_shared<std::atomic<bool>>(false);
+  auto ops = std::make_unique<WatchedOps>([lost](const char* name) {
+    if (*lost && std::string_view(name) != "allocate") throw Error(StatusCode::internal, "an illegal memory access");
+  });
+  ops->lost = lost;
+  const auto engine = Engine::start(model(Family::decoder), std::move(ops), {.max_sequences = 2}).value();
+  const auto sink = collector();
+  sink->also = [lost](const SequenceEvent& event) {
+    if (event.kind == SequenceEvent::Kind::token) *lost = true;
+  };
+  std::vector<SequenceRequest> rows;
+  for (int i = 0; i < 5; ++i) rows.push_back(generate_row(ramp(4), 9, i, sink));
+  ASSERT_TRUE(engine->submit(std::move(rows)).ok());
+  ASSERT_TRUE(sink->wait(5));
+  EXPECT_EQ(sink->row(4).failed.code(), StatusCode::unavailable);  // it never ran
+  EXPECT_EQ(sink->row(4).failed.message(), "cuda:0 is lost");
+  EXPECT_TRUE(engine->stats().lost);
+  EXPECT_EQ(engine->submit({generate_row(ramp(4), 5, 5, sink)}).code(), StatusCode::unavailable);
+  EXPECT_TRUE(engine->drain(Clock::now() + std::chrono::seconds(10)));
+}
+
 TEST(Engine, ARowWhoseScoresAreNotNumbersFailsAloneAndSaysSo) {
   const auto fake = model(Family::decoder);
   fake->after = [](const Batch& batch, Output& out) {

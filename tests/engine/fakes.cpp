@@ -1,6 +1,7 @@
 #include "fakes.h"
 
 #include <gtest/gtest.h>
+#include <cstdlib>
 
 #include <chrono>
 
@@ -335,7 +336,10 @@ SequenceRequest generate_row(std::vector<int32_t> ids, int max_new, int index, s
 }
 
 std::unique_ptr<Engine> start(std::shared_ptr<const Model> model, const EngineOptions& options) {
-  return Engine::start(std::move(model), make_reference_ops(), options).value();
+  EngineOptions chosen = options;
+  const char* const steps = std::getenv("INAZUMA_TEST_STEPS_IN_FLIGHT");  // CMakeLists.txt
+  if (steps != nullptr && chosen.steps_in_flight == 0) chosen.steps_in_flight = std::stoi(steps);
+  return Engine::start(std::move(model), make_reference_ops(), chosen).value();
 }
 
 void accept(Engine& engine, SequenceRequest row) {

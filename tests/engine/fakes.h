@@ -62,6 +62,10 @@ class WatchedOps final : public Ops {
   std::string description() const override { return "watched " + inner_->description(); }
   Buffer allocate(size_t bytes) override;
   void synchronize() override { inner_->synchronize(); }
+  Status health() const override {
+    return lost && *lost ? Status(StatusCode::unavailable, "cuda:0 is lost") : Status();
+  }
+  std::shared_ptr<std::atomic<bool>> lost;  ///< null or false: all is well
 
  private:
   template <class Work>

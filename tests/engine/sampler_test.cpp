@@ -120,7 +120,7 @@ TEST(Sampler, EndsAtAnyEndTokenOrTheLength) {
   EXPECT_EQ(finish_reason(row, 5), std::nullopt);
   g.ignore_eos = true;
   EXPECT_EQ(finish_reason(row, 4), std::nullopt);
-  row.generated = 2;
+  row.told = 2;
   EXPECT_EQ(finish_reason(row, 4), FinishReason::length);
 }
 

@@ -15,6 +15,7 @@ struct LinearCase {
   Layout view;  ///< of x, out, multiplier and residual
   DType stored = DType::f32;
   int parts = 1;             ///< stacked weights
+  bool floats = false;       ///< out (and residual) are f32 in every home
   const char* special = "";  ///< "nan": row 0 of x holds a NaN; "inf": an infinity
 };
 
@@ -61,7 +62,8 @@ Ready prepare(const LinearCase& c, const std::shared_ptr<Inputs>& inputs, Home& 
   LinearArgs args;
   auto weight = home.pack(inputs->sources, c.layout);
   const Placed x = home.place(inputs->x);
-  const Placed out = home.place(c.in_place ? inputs->residual : blank(c.rows, c.out, c.view));
+  const auto like_out = [&](Array array) { return home.place(c.floats ? full(std::move(array)) : std::move(array)); };
+  const Placed out = like_out(c.in_place ? inputs->residual : blank(c.rows, c.out, c.view));
   args.x = x.view;
   args.out = out.view;
   args.weight = weight.get();
@@ -69,7 +71,7 @@ Ready prepare(const LinearCase& c, const std::shared_ptr<Inputs>& inputs, Home& 
   args.alpha = c.alpha;
   if (c.bias) args.bias = home.place(inputs->bias).view;
   if (c.multiplier) args.multiplier = home.place(inputs->multiplier).view;
-  if (c.residual) args.residual = c.in_place ? out.view : home.place(inputs->residual).view;
+  if (c.residual) args.residual = c.in_place ? out.view : like_out(inputs->residual).view;
   return {.run = [&home, args, weight] { home.ops().linear(args); },
           .collect =
               [&home, out] {
@@ -155,17 +157,28 @@ std::vector<Case> linear_cases() {
   list.push_back({.rows = 40, .in = 768, .out = 768, .bias = true, .residual = true});
   list.push_back({.rows = 3, .in = 768, .out = 3072, .activation = Activation::gelu, .bias = true});
   list.push_back({.rows = 1, .in = 256, .out = 32000});
+  // Many rows, aligned: tiles of 64 and 128 rows and columns, whole and cut, one inner stage and more than a ring of
+  // them.
+  list.push_back({.rows = 130, .in = 768, .out = 200, .activation = Activation::gelu, .bias = true});
+  list.push_back({.rows = 300, .in = 128, .out = 328, .bias = true, .residual = true, .in_place = true});
+  list.push_back({.rows = 257, .in = 72, .out = 136, .activation = Activation::gelu_tanh, .multiplier = true});
+  list.push_back({.rows = 70, .in = 3072, .out = 72, .bias = true, .residual = true, .floats = true});
+  list.push_back(
+      {.rows = 190, .in = 1032, .out = 264, .residual = true, .in_place = true, .alpha = 0.5f, .floats = true});
+  list.push_back({.rows = 2100, .in = 64, .out = 1160, .activation = Activation::relu, .bias = true});
+  list.push_back({.rows = 1500, .in = 192, .out = 392, .residual = true});
 
   std::vector<Case> cases;
   for (const LinearCase& c : list) {
     const auto inputs = inputs_of(c);
     Case out;
-    out.name = fmt::format(
-        "linear {}x{}x{}{}{}{}{}{}{}{}{}{}{}", c.rows, c.in, c.out, c.layout == WeightLayout::in_out ? " in_out" : "",
-        c.activation == Activation::none ? "" : fmt::format(" {}", inazuma::name(c.activation)), c.bias ? " bias" : "",
-        c.multiplier ? " multiplier" : "", c.residual ? " residual" : "", c.in_place ? " in_place" : "",
-        c.view.offset != 0 ? " odd" : "", c.stored == DType::f32 ? "" : fmt::format(" {}", inazuma::name(c.stored)),
-        c.parts > 1 ? " stacked" : "", c.alpha != 1.0f ? " alpha" : "", c.special);
+    out.name = fmt::format("linear {}x{}x{}{}{}{}{}{}{}{}{}{}{}{}", c.rows, c.in, c.out,
+                           c.layout == WeightLayout::in_out ? " in_out" : "",
+                           c.activation == Activation::none ? "" : fmt::format(" {}", inazuma::name(c.activation)),
+                           c.bias ? " bias" : "", c.multiplier ? " multiplier" : "", c.residual ? " residual" : "",
+                           c.in_place ? " in_place" : "", c.floats ? " f32" : "", c.view.offset != 0 ? " odd" : "",
+                           c.stored == DType::f32 ? "" : fmt::format(" {}", inazuma::name(c.stored)),
+                           c.parts > 1 ? " stacked" : "", c.alpha != 1.0f ? " alpha" : "", c.special);
     out.flops = 2.0 * static_cast<double>(c.rows * c.in * c.out);
     out.bytes = 4.0 * static_cast<double>(c.in * c.out + c.rows * (c.in + c.out));
     out.prepare = [c, inputs](Home& home) { return prepare(c, inputs, home); };

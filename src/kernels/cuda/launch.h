@@ -137,6 +137,16 @@ bool skinny_linear_wins(int rows, int out_columns, int in, Type type);
 size_t skinny_linear_scratch(const SkinnyLinear& args);
 void skinny_linear(const SkinnyLinear& args, cudaStream_t stream);
 
+// tiled/ ------------------------------------------------------------------------------------------------------------
+
+/// The same products on Hopper by one of these kernels; `args.scratch` is not used.
+inline constexpr int kTiledVariants = 11;
+/// Whether it can: device, types, alignment, epilogue.
+bool tiled_linear_suits(const SkinnyLinear& args, int variant);
+/// Whether it is worth a try: no more blocks than fit at once share sums, and no tile is mostly nobody's.
+bool tiled_linear_hopeful(const SkinnyLinear& args, int variant);
+void tiled_linear(const SkinnyLinear& args, int variant, cudaStream_t stream);
+
 // rows.cu, norm.cu, finish.cu -----------------------------------------------------------------------------------------------------------
 
 struct EmbedTerm {

@@ -5,13 +5,31 @@
 
 namespace inazuma::cuda {
 
-/// erfc to 1.5e-7 of 1 (Abramowitz and Stegun 7.1.26; exact enough where the result is rounded to 16 bits).
-__device__ __forceinline__ float erfc_short(float x) {
-  const float t = __fdividef(1.0f, fmaf(0.3275911f, fabsf(x), 1.0f));
-  const float p =
-      t * fmaf(t, fmaf(t, fmaf(t, fmaf(t, 1.061405429f, -1.453152027f), 1.421413741f), -0.284496736f), 0.254829592f);
-  const float tail = p * __expf(-x * x);
-  return x >= 0.0f ? tail : 2.0f - tail;
+__device__ __forceinline__ float exp2_short(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+__device__ __forceinline__ float reciprocal_short(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+/// x/2 erfc(-x / sqrt 2) = max(x, 0) - |x| erfc(|x| / sqrt 2) / 2, erfc to 1.5e-7 of 1 (Abramowitz and Stegun 7.1.26;
+/// exact enough where the result is rounded to 16 bits). At inf the second term is 0, at -inf it is NaN as IEEE says.
+__device__ __forceinline__ float gelu_short(float x) {
+  float below, positive;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(below) : "f"(x), "f"(3.0e38f));
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(positive) : "f"(x), "f"(0.0f));
+  const float size = fabsf(below);
+  const float t = reciprocal_short(fmaf(0.3275911f * 0.70710678f, size, 1.0f));
+  const float p = t * fmaf(t,
+                           fmaf(t, fmaf(t, fmaf(t, 0.5f * 1.061405429f, 0.5f * -1.453152027f), 0.5f * 1.421413741f),
+                                0.5f * -0.284496736f),
+                           0.5f * 0.254829592f);
+  constexpr float kHalfLog2e = 0.5f * 1.4426950408889634f;
+  return fmaf(-size, p * exp2_short(-kHalfLog2e * size * size), positive);
 }
 
 /// `Short`: the result is rounded to 16 bits at once, so that the last digits of f32 need not be right.
@@ -19,7 +37,7 @@ template <bool Short>
 __device__ __forceinline__ float activate(Activation activation, float x) {
   const auto logistic = [](float v) {
     if constexpr (Short) {
-      return __fdividef(1.0f, 1.0f + __expf(-v));
+      return reciprocal_short(1.0f + exp2_short(-1.4426950408889634f * v));
     } else {
       return 1.0f / (1.0f + expf(-v));
     }
@@ -31,7 +49,7 @@ __device__ __forceinline__ float activate(Activation activation, float x) {
   };
   const auto erf_form = [&] {
     constexpr float kSqrtHalf = 0.70710678118654752f;
-    return 0.5f * x * (Short ? erfc_short(-x * kSqrtHalf) : erfcf(-x * kSqrtHalf));
+    return Short ? gelu_short(x) : 0.5f * x * erfcf(-x * kSqrtHalf);
   };
   switch (activation) {
     case Activation::none:

@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 namespace {
 
 /// Raised when our own kernels or the meaning of a key change: old files are then not read.
-constexpr int kRevision = 4;
+constexpr int kRevision = 6;
 
 fs::path cache_directory() {
   if (const char* given = std::getenv("INAZUMA_CACHE_DIR"); given != nullptr && *given != '\0') return given;
@@ -39,7 +39,7 @@ ChoiceFile::ChoiceFile(const std::string& device_name) {
   read(choices_);
 }
 
-/// A line: six numbers of the key, then "own" or the algorithm's eight words.
+/// A line: six numbers of the key, then "own", "tiled" and the variant, or "library" and the algorithm's eight words.
 void ChoiceFile::read(std::map<Key, Choice>& into) const {
   std::ifstream file(path_);
   std::string line;
@@ -54,6 +54,9 @@ void ChoiceFile::read(std::map<Key, Choice>& into) const {
       choice.way = Choice::Way::library;
       for (uint64_t& word : choice.algorithm.data) words >> std::hex >> word;
       if (!words) continue;
+    } else if (way == "tiled") {
+      choice.way = Choice::Way::tiled;
+      if (!(words >> choice.variant) || choice.variant < 0 || choice.variant >= kTiledVariants) continue;
     } else if (way != "own") {
       continue;
     }
@@ -83,10 +86,14 @@ void ChoiceFile::save() {
     std::ofstream file(draft);
     for (const auto& [key, choice] : all) {
       for (const int64_t number : key) file << number << ' ';
-      file << (choice.way == Choice::Way::own ? "own" : "library") << std::hex;
-      if (choice.way == Choice::Way::library)
+      if (choice.way == Choice::Way::own) file << "own";
+      if (choice.way == Choice::Way::tiled) file << "tiled " << choice.variant;
+      if (choice.way == Choice::Way::library) {
+        file << "library" << std::hex;
         for (const uint64_t word : choice.algorithm.data) file << ' ' << word;
-      file << std::dec << '\n';
+        file << std::dec;
+      }
+      file << '\n';
     }
     if (!file.flush()) error = std::make_error_code(std::errc::io_error);
   }

@@ -90,6 +90,30 @@ void CudaOps::synchronize() {
   products_.settle();
 }
 
+Status CudaOps::health() const {
+  (void)cudaSetDevice(options_.index);
+  const cudaError_t status = cudaStreamQuery(stream_.handle);
+  if (status == cudaSuccess || status == cudaErrorNotReady) return {};
+  return Status(StatusCode::unavailable,
+                fmt::format("cuda:{} is lost: {} ({}); restart the server to use it again", options_.index,
+                            cudaGetErrorString(status), cudaGetErrorName(status)));
+}
+
+Buffer CudaOps::allocate_host(size_t bytes) {
+  enter();
+  return cuda::pinned_memory(bytes);
+}
+
+uint64_t CudaOps::mark() {
+  enter();
+  return marks_.set(stream_.handle);
+}
+
+void CudaOps::wait(uint64_t mark) {
+  enter();
+  marks_.wait(mark);
+}
+
 std::unique_ptr<Recording> CudaOps::record(const std::function<void()>& work) {
   enter();
   cuda::check(cudaStreamBeginCapture(stream_.handle, cudaStreamCaptureModeThreadLocal), "starting to record");
@@ -197,6 +221,12 @@ void CudaOps::do_upload(const Tensor& destination, const void* source) {
 void CudaOps::do_download(void* destination, const Tensor& source) {
   enter();
   transfers_.from_device(destination, source.data(), source.bytes());
+}
+
+void CudaOps::do_download_later(void* destination, const Tensor& source) {
+  enter();
+  cuda::check(cudaMemcpyAsync(destination, source.data(), source.bytes(), cudaMemcpyDeviceToHost, stream_.handle),
+              "copying from the device");
 }
 
 // Steps. --------------------------------------------------------------------------------------------------------------

@@ -23,6 +23,10 @@ class CudaOps final : public Ops {
   std::string description() const override { return description_; }
   Buffer allocate(size_t bytes) override;
   void synchronize() override;
+  Status health() const override;
+  Buffer allocate_host(size_t bytes) override;
+  uint64_t mark() override;
+  void wait(uint64_t mark) override;
   bool records() const override { return true; }
   std::unique_ptr<Recording> record(const std::function<void()>& work) override;
   void replay(const Recording& recording) override;
@@ -32,6 +36,7 @@ class CudaOps final : public Ops {
   Parameter do_parameter(std::span<const Tensor> parts, DType dtype) override;
   void do_upload(const Tensor& destination, const void* source) override;
   void do_download(void* destination, const Tensor& source) override;
+  void do_download_later(void* destination, const Tensor& source) override;
   void do_embed(const Tensor& out, std::span<const EmbeddingTerm> terms) override;
   void do_linear(const LinearArgs& args) override;
   void do_norm(const NormArgs& args) override;
@@ -62,6 +67,7 @@ class CudaOps final : public Ops {
   CudaOptions options_;
   std::string description_;
   OwnedStream stream_;
+  cuda::Marks marks_;
   cuda::Transfers transfers_;
   cuda::Scratch scratch_;
   cuda::Products products_;

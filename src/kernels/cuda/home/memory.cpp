@@ -30,6 +30,37 @@ Buffer device_memory(size_t bytes, int device) {
   return Buffer(data, wanted, Device::cuda(device), [](void* memory) { (void)cudaFree(memory); });
 }
 
+Buffer pinned_memory(size_t bytes) {
+  void* data = nullptr;
+  const size_t wanted = std::max<size_t>(bytes, 1);
+  const cudaError_t status = cudaMallocHost(&data, wanted);
+  if (status == cudaErrorMemoryAllocation) {
+    (void)cudaGetLastError();
+    throw fail(StatusCode::out_of_memory, "{} bytes of host memory cannot be pinned for the GPU", bytes);
+  }
+  check(status, "allocating pinned memory");
+  return Buffer(data, wanted, Device::cpu(), [](void* memory) { (void)cudaFreeHost(memory); });
+}
+
+Marks::Marks() {
+  for (cudaEvent_t& event : events_)
+    check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "creating an event");
+}
+
+Marks::~Marks() {
+  for (cudaEvent_t event : events_)
+    if (event != nullptr) (void)cudaEventDestroy(event);
+}
+
+uint64_t Marks::set(cudaStream_t stream) {
+  check(cudaEventRecord(events_[next_ % kMarks], stream), "recording an event");
+  return next_++;
+}
+
+void Marks::wait(uint64_t mark) {
+  check(cudaEventSynchronize(events_[mark % kMarks]), "waiting for the device");
+}
+
 Transfers::Transfers(cudaStream_t stream) : stream_(stream), slots_(kSlots) {
   for (Slot& slot : slots_) {
     void* memory = nullptr;

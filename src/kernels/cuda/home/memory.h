@@ -3,6 +3,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <cstdint>
 #include <vector>
 
 #include "tensor/tensor.h"
@@ -11,6 +12,25 @@ namespace inazuma::cuda {
 
 /// Throws Error(out_of_memory), saying how much is free.
 Buffer device_memory(size_t bytes, int device);
+
+/// Pinned: the device copies to and from it by itself. Throws Error(out_of_memory).
+Buffer pinned_memory(size_t bytes);
+
+/// Places in a stream's work that a thread can wait for; the last kMarks are remembered.
+class Marks {
+ public:
+  Marks();
+  ~Marks();
+  Marks(const Marks&) = delete;
+  Marks& operator=(const Marks&) = delete;
+  uint64_t set(cudaStream_t stream);
+  void wait(uint64_t mark);
+
+ private:
+  static constexpr size_t kMarks = 8;
+  cudaEvent_t events_[kMarks] = {};
+  uint64_t next_ = 0;
+};
 
 /// Copies between pageable memory and one stream's device. A copy to the device returns once `source` may be reused; one
 /// from it waits for the data. Not thread-safe.

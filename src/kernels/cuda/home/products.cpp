@@ -1,7 +1,9 @@
 #include "kernels/cuda/home/products.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <limits>
+#include <string_view>
 
 #include "kernels/cuda/check.h"
 
@@ -11,13 +13,17 @@ namespace {
 
 constexpr size_t kWorkspaceBytes = size_t{32} << 20;
 constexpr int kCandidates = 12;
-constexpr int kTimings = 4;
+constexpr int kTimings = 6;
+/// A way so much slower than the best so far is not timed again.
+constexpr double kHopeless = 1.25;
 /// Written between timings, so that weights come from memory as they do in a model, not from the cache.
 constexpr size_t kFlushBytes = size_t{96} << 20;
 /// Of a product that an epilogue of ours follows: well inside the second-level cache.
 constexpr int64_t kPieceBytes = int64_t{24} << 20;
 /// Milliseconds that our own kernel saves beside its neighbours (it loads weights while they end), unseen when timed alone.
 constexpr double kChained = 1.5e-3;
+/// With fewer rows most of a tile is nobody's.
+constexpr int kLeastTiled = 8;
 /// Multiply-adds below which any way is as good.
 constexpr double kWorthASearch = 1 << 22;
 
@@ -30,14 +36,13 @@ cudaDataType_t data_type(Type type) {
   return type == Type::f32 ? CUDA_R_32F : type == Type::f16 ? CUDA_R_16F : CUDA_R_16BF;
 }
 
-/// 1, 2, 3, 4, 6, 8, 12, ...: the shape is searched once for all rows up to it.
+/// 1, 2, 4, 8, 16, 24, ..., 64, 80, ..., 128, 160, ...: the shape is searched once for all rows up to it. Eight to a
+/// power of two: what is fastest changes with the number of rounds that tiles take.
 int64_t bucket_of(int64_t rows) {
-  int64_t size = 1;
-  while (size < rows) {
-    if (size >= 2 && size + size / 2 >= rows) return size + size / 2;
-    size *= 2;
-  }
-  return size;
+  int64_t power = 1;
+  while (power < rows) power *= 2;
+  const int64_t step = std::max<int64_t>(power / 8, 8);
+  return rows <= 8 ? power : (rows + step - 1) / step * step;
 }
 
 /// Largest power of two up to 16 that divides address and stride in bytes.
@@ -53,6 +58,19 @@ SkinnyLinear rows_of(SkinnyLinear args, int64_t begin, int64_t count) {
       m->data = static_cast<char*>(m->data) + begin * m->stride * static_cast<int64_t>(size_of(m->type));
   args.rows = static_cast<int>(count);
   return args;
+}
+
+std::optional<Choice> forced_choice() {
+  const char* given = std::getenv("INAZUMA_CUDA_PRODUCTS");
+  if (given == nullptr || *given == '\0') return std::nullopt;
+  const std::string_view way = given;
+  if (way == "library") return Choice{.way = Choice::Way::library, .algorithm = {}, .variant = 0};
+  if (way == "own") return Choice{};
+  for (int variant = 0; variant < kTiledVariants; ++variant)
+    if (way == fmt::format("tiled{}", variant))
+      return Choice{.way = Choice::Way::tiled, .algorithm = {}, .variant = variant};
+  throw fail(StatusCode::invalid, "INAZUMA_CUDA_PRODUCTS is {}, must be library, own or tiled0 to tiled{}", quoted(way),
+             kTiledVariants - 1);
 }
 
 /// Descriptors live on the stack; nothing to destroy.
@@ -104,6 +122,7 @@ Products::Products(int device, cudaStream_t stream, bool invariant)
         check(cudaGetDeviceProperties(&properties, device), "asking the device's name");
         return std::string(properties.name);
       }()) {
+  forced_ = forced_choice();
   check_library(cublasLtCreate(&handle_), "starting cuBLASLt");
   workspace_ = device_memory(kWorkspaceBytes, device);
   check(cudaEventCreate(&begin_), "creating an event");
@@ -123,17 +142,11 @@ void Products::settle() {
 }
 
 void Products::run(const SkinnyLinear& args, Scratch& scratch) {
-  // An epilogue of ours finds the product in the cache when it follows in pieces.
-  const int64_t row_bytes = args.out_columns * static_cast<int64_t>(size_of(args.out.type));
-  const int64_t piece = std::max<int64_t>(kPieceBytes / row_bytes / 256 * 256, 256);
-  if (args.rows <= 2 * piece || !Plan(args, invariant_).finish) return run_piece(args, scratch);
-  for (int64_t row = 0; row < args.rows; row += piece)
-    run_piece(rows_of(args, row, std::min<int64_t>(piece, args.rows - row)), scratch);
-}
-
-void Products::run_piece(const SkinnyLinear& args, Scratch& scratch) {
   const Plan plan(args, invariant_);
-  const Choice* known = file_.find(plan.key);
+  if (forced_ && forced_->way == Choice::Way::own) return own_product(args, scratch);
+  if (forced_ && forced_->way == Choice::Way::tiled && tiled_linear_suits(args, forced_->variant))
+    return tiled_linear(args, forced_->variant, stream_);
+  const Choice* known = forced_ ? nullptr : file_.find(plan.key);
   if (known == nullptr) {
     const auto small = untimed_.find(plan.key);
     if (small != untimed_.end()) known = &small->second;
@@ -177,6 +190,20 @@ void Products::own_product(const SkinnyLinear& args, Scratch& scratch) {
 
 void Products::execute(const SkinnyLinear& args, const Plan& plan, const Choice& choice, Scratch& scratch) {
   if (choice.way == Choice::Way::own) return own_product(args, scratch);
+  if (choice.way == Choice::Way::tiled) {
+    // A key does not say all that decides this: the bucket's other members may lie elsewhere.
+    if (!tiled_linear_suits(args, choice.variant)) return own_product(args, scratch);
+    return tiled_linear(args, choice.variant, stream_);
+  }
+  // An epilogue of ours finds the product in the cache when it follows in pieces.
+  const int64_t row_bytes = args.out_columns * static_cast<int64_t>(size_of(args.out.type));
+  const int64_t piece = std::max<int64_t>(kPieceBytes / row_bytes / 256 * 256, 256);
+  if (args.rows <= 2 * piece || !plan.finish) return execute_library(args, plan, choice, scratch);
+  for (int64_t row = 0; row < args.rows; row += piece)
+    execute_library(rows_of(args, row, std::min<int64_t>(piece, args.rows - row)), plan, choice, scratch);
+}
+
+void Products::execute_library(const SkinnyLinear& args, const Plan& plan, const Choice& choice, Scratch& scratch) {
   void* product = args.out.data;
   if (plan.product_apart)
     product = scratch.at_least(static_cast<size_t>(args.rows) * static_cast<size_t>(args.out_columns) *
@@ -201,9 +228,10 @@ void Products::execute(const SkinnyLinear& args, const Plan& plan, const Choice&
          stream_);
 }
 
-double Products::time(const SkinnyLinear& args, const Plan& plan, const Choice& choice, Scratch& scratch) {
+double Products::time(const SkinnyLinear& args, const Plan& plan, const Choice& choice, Scratch& scratch,
+                      double least) {
   double best = std::numeric_limits<double>::infinity();
-  for (int i = 0; i <= kTimings; ++i) {
+  for (int i = 0; i <= kTimings && (i < 2 || best < kHopeless * least); ++i) {
     check(cudaMemsetAsync(searched_.data(), i, kFlushBytes, stream_), "flushing the cache");
     check(cudaEventRecord(begin_, stream_), "recording an event");
     execute(args, plan, choice, scratch);
@@ -257,7 +285,7 @@ Choice Products::choose(const SkinnyLinear& args, const Plan& plan, Scratch& scr
                                      &preference, invariant_ ? 1 : kCandidates, results, &found);
   if (status != CUBLAS_STATUS_SUCCESS) found = 0;  // odd strides or alignments: ours takes every shape
   Choice best;
-  if (found > 0) best = {Choice::Way::library, results[0].algo};
+  if (found > 0) best = {.way = Choice::Way::library, .algorithm = results[0].algo, .variant = 0};
 
   cudaStreamCaptureStatus capturing = cudaStreamCaptureStatusNone;
   check(cudaStreamIsCapturing(stream_, &capturing), "asking for a recording");
@@ -280,12 +308,19 @@ Choice Products::choose(const SkinnyLinear& args, const Plan& plan, Scratch& scr
                    (plan.product_apart ? 0 : reinterpret_cast<uintptr_t>(args.out.data) % 16);
   double least = std::numeric_limits<double>::infinity();
   const auto consider = [&](const Choice& choice) {
-    double taken = time(trial, plan, choice, scratch);
-    if (choice.way == Choice::Way::own) taken -= kChained;
+    double taken = time(trial, plan, choice, scratch, least);
+    if (choice.way != Choice::Way::library) taken -= kChained;
     if (taken < least) least = taken, best = choice;
   };
-  for (int i = 0; i < found; ++i) consider({Choice::Way::library, results[i].algo});
+  for (int i = 0; i < found; ++i) consider({.way = Choice::Way::library, .algorithm = results[i].algo, .variant = 0});
+  if (forced_) {
+    untimed_[plan.key] = best;
+    return best;
+  }
   if (args.rows <= kSkinnyRows) consider({});
+  for (int variant = 0; variant < kTiledVariants && args.rows > kLeastTiled; ++variant)
+    if (tiled_linear_suits(args, variant) && tiled_linear_hopeful(args, variant))
+      consider({.way = Choice::Way::tiled, .algorithm = {}, .variant = variant});
   file_.add(plan.key, best);
   return best;
 }

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "kernels/cuda/launch.h"
@@ -15,8 +16,9 @@ namespace inazuma::cuda {
 
 /// How a product of some shape is best made.
 struct Choice {
-  enum class Way { library, own } way = Way::own;
+  enum class Way { library, own /* skinny_linear */, tiled } way = Way::own;
   cublasLtMatmulAlgo_t algorithm = {};
+  int variant = 0;  ///< of tiled
 };
 
 /// What is known of one device, as a text file: $INAZUMA_CACHE_DIR, or ~/.cache/inazuma. One line a shape. A file that
@@ -37,7 +39,8 @@ class ChoiceFile {
   bool changed_ = false;
 };
 
-/// Products on one stream. Not thread-safe.
+/// Products on one stream. Not thread-safe. $INAZUMA_CUDA_PRODUCTS, for tests and timings, makes all that one way can
+/// take go that way: "library", "own" or "tiled0", "tiled1", ...
 class Products {
  public:
   /// invariant: one algorithm a weight whatever the rows, without split sums, so that a row's bits do not depend on its
@@ -54,17 +57,18 @@ class Products {
 
  private:
   struct Plan;
-  void run_piece(const SkinnyLinear& args, Scratch& scratch);
   Choice choose(const SkinnyLinear& args, const Plan& plan, Scratch& scratch);
   void execute(const SkinnyLinear& args, const Plan& plan, const Choice& choice, Scratch& scratch);
+  void execute_library(const SkinnyLinear& args, const Plan& plan, const Choice& choice, Scratch& scratch);
   cublasStatus_t library_product(const SkinnyLinear& args, const Plan& plan, const cublasLtMatmulAlgo_t* algorithm,
                                  void* product);
-  double time(const SkinnyLinear& args, const Plan& plan, const Choice& choice, Scratch& scratch);
+  double time(const SkinnyLinear& args, const Plan& plan, const Choice& choice, Scratch& scratch, double least);
   void own_product(const SkinnyLinear& args, Scratch& scratch);
 
   int device_;
   cudaStream_t stream_;
   bool invariant_;
+  std::optional<Choice> forced_;
   cublasLtHandle_t handle_ = nullptr;
   Buffer workspace_;
   Buffer searched_;  // outputs and flushing while searching
