@@ -245,7 +245,7 @@ async function run() {
   try {
     const call = MODES[state.mode].request(state.id, values(), readParameters(state.mode, parameters()));
     const asked = { ...values() };
-    const outcome = call.stream ? await stream(call, abort.signal) : await once(call, asked, abort.signal);
+    const outcome = call.stream ? await stream(call, asked, abort.signal) : await once(call, asked, abort.signal);
     if (state.running !== abort || slot() !== started) return;
     state.outcome = outcome;
     showOutcome();
@@ -266,7 +266,7 @@ async function once(call, asked, signal) {
   return { make: () => [...view(mode, value, asked), warningOf(headers), timings(headers, milliseconds), rawReply(value)] };
 }
 
-async function stream(call, signal) {
+async function stream(call, asked, signal) {
   const view = new StreamView();
   const events = [];
   $("#result").replaceChildren(view.element);
@@ -280,6 +280,9 @@ async function stream(call, signal) {
     });
     if (!last) throw new Error(t("broken_stream"));
     return { make: () => [view.element, warningOf(headers), rawReply(events)] };
+  } catch (error) {
+    if (error.status === 422 && /num_beams/.test(error.message)) return once(call.whole, asked, signal);
+    throw error;
   } finally {
     view.stop();
   }

@@ -114,6 +114,8 @@ function tokens(value) {
   ];
 }
 
+const texts = (value) => value.map((item) => h("p", { class: "read" }, item.generated_text));
+
 const VIEWS = {
   "token-classification": entities,
   "text-classification": (value) => [labelBars(value[0])],
@@ -122,6 +124,8 @@ const VIEWS = {
   "question-answering": answers,
   "feature-extraction": vectors,
   rerank: (value) => [ranking(value)],
+  "text-generation": texts,
+  "text2text-generation": texts,
   tokenize: tokens,
 };
 

@@ -18,10 +18,15 @@ function call(id, inputs, parameters, rest = "") {
 const GENERATION = [
   integer("max_new_tokens", 1), flag("do_sample", "false"), { ...real("temperature", 0.01, 10, "1.0"), sampling: true }, { ...integer("top_k", 0, "50"), sampling: true },
   { ...real("top_p", 0.01, 1, "1.0"), sampling: true }, { ...integer("seed", 0), sampling: true }, real("repetition_penalty", 0.01, 10, "1.0"), integer("no_repeat_ngram_size", 0, "0"),
+  integer("num_beams", 1), real("length_penalty", -10, 10, "1.0"),
   { name: "stop", kind: "list", hint: "。, ::" },
 ];
 
-const generate = (id, values, parameters) => ({ ...call(id, values.text, parameters, "/generate_stream"), stream: true });
+/** Text as it grows; a search among beams knows its text only at the end, so it is asked for whole (also where the directory's own settings search). */
+const generate = (id, values, parameters) => {
+  const whole = call(id, values.text, parameters);
+  return parameters.num_beams > 1 ? whole : { ...call(id, values.text, parameters, "/generate_stream"), stream: true, whole };
+};
 
 const REWRITES = ["お名前を教えてください。", "本日は雨が降っていますが、会議は予定通り行います。", "先生は明日東京へ行かれます。", "その本はとても面白かったです。"];
 const rewriting = (suffix) => REWRITES.map((text) => ({ text: text + suffix }));
