@@ -57,14 +57,18 @@ struct Shared {
   std::atomic<int> inflight = 0;
 };
 
-// One run of the program over a batch, counted when its last job ended.
-struct Execution {
-  Execution(std::shared_ptr<Shared> owner, int batch_rows) : shared(std::move(owner)), rows(batch_rows) {}
-  ~Execution() { shared->statistics.execution(rows, phases); }
-  std::shared_ptr<Shared> shared;
-  int rows;
-  Phases phases;  // of the job that ended last
-  std::mutex mutex;
+// One run of the program over a batch, counted when its last job ended and before that job's client hears of it.
+class Execution {
+ public:
+  Execution(std::shared_ptr<Shared> shared, int rows, size_t jobs) : shared_(std::move(shared)), rows_(rows), open_(jobs) {}
+  void ended(const Phases& phases) {
+    if (--open_ == 0) shared_->statistics.execution(rows_, phases);
+  }
+
+ private:
+  std::shared_ptr<Shared> shared_;
+  int rows_;
+  std::atomic<size_t> open_;
 };
 
 Phases phases_of(const TensorJob& job, Clock::time_point end) {
@@ -139,10 +143,7 @@ class Answering : public TensorJob::Listener {
     if (status.ok()) status = capture([&] { select_outputs(*shared_->model, outputs_, result); });
     const bool ran = job.compute_start != Clock::time_point{};
     const Phases phases = ran ? phases_of(job, end) : Phases{};
-    if (const auto execution = std::static_pointer_cast<Execution>(job.execution)) {
-      const std::lock_guard lock(execution->mutex);
-      execution->phases = phases;
-    }
+    if (const auto execution = std::static_pointer_cast<Execution>(job.execution)) execution->ended(phases);
     if (shared_->model->decoupled && ran) shared_->statistics.answer(answers_++, end - job.compute_start, result.empty);
 
     Response response;
@@ -294,7 +295,7 @@ class ModelBackend : public Backend {
     const Clock::time_point now = Clock::now();
     int rows = 0;
     for (const auto& job : jobs) rows += job->batch;
-    const auto execution = std::make_shared<Execution>(shared, rows);
+    const auto execution = std::make_shared<Execution>(shared, rows, jobs.size());
     for (const auto& job : jobs) job->compute_start = now, job->execution = execution;
     const Status status = capture([&] { program.execute(jobs); });
     for (const auto& job : jobs)
