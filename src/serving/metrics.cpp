@@ -200,7 +200,18 @@ struct Metrics::Families {
     prometheus::Histogram& duration;
   };
   std::shared_mutex http_mutex;
-  std::map<std::tuple<std::string, std::string, int>, Http, std::less<>> http_series;
+  // Looked up by views. Spelt out: clang 14 does not compare tuples of strings with tuples of views.
+  struct HttpOrder {
+    using is_transparent = void;
+    template <class A, class B>
+    bool operator()(const A& a, const B& b) const {
+      const auto views = [](const auto& key) {
+        return std::tuple<std::string_view, std::string_view, int>(std::get<0>(key), std::get<1>(key), std::get<2>(key));
+      };
+      return views(a) < views(b);
+    }
+  };
+  std::map<std::tuple<std::string, std::string, int>, Http, HttpOrder> http_series;
 
   /// Adds what a count kept elsewhere grew by since it was last read. A reload begins again at 0.
   void follow(prometheus::Counter& counter, double now) {
