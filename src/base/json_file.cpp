@@ -6,7 +6,8 @@ namespace inazuma {
 namespace {
 
 constexpr uintmax_t kLargestFile = uintmax_t{1} << 30;
-constexpr int kMaxDepth = 100;  // values are copied and destroyed by recursion: a hostile file must not exhaust the stack
+constexpr int kMaxDepth =
+    100;  // values are copied and destroyed by recursion: a hostile file must not exhaust the stack
 
 bool starts_at(std::string_view text, size_t at, std::string_view word) {
   return text.substr(at, word.size()) == word;
@@ -19,8 +20,8 @@ size_t string_length(std::string_view text, size_t at) {
   return std::min(end + 1, text.size()) - at;
 }
 
-/// Throws Error(malformed) for text nested deeper than kMaxDepth. Python's json module writes and reads three words that
-/// JSON does not have: they are put in quotes.
+/// Throws Error(malformed) for text nested deeper than kMaxDepth. Python's json module writes and reads three words
+/// that JSON does not have: they are put in quotes.
 std::string quote_python_numbers(std::string_view text, std::string_view origin) {
   constexpr std::string_view kWords[] = {"NaN", "-Infinity", "Infinity"};
   std::string out;
@@ -45,7 +46,9 @@ std::string quote_python_numbers(std::string_view text, std::string_view origin)
   return out;
 }
 
-std::string shown(const std::filesystem::path& path) { return inazuma::quoted(path.string(), 400); }
+std::string shown(const std::filesystem::path& path) {
+  return inazuma::quoted(path.string(), 400);
+}
 
 }  // namespace
 
@@ -70,7 +73,8 @@ nlohmann::json parse_python_json(std::string_view text, std::string_view origin)
   try {
     return nlohmann::json::parse(quote_python_numbers(text, origin));
   } catch (const nlohmann::json::exception& error) {
-    throw fail(StatusCode::malformed, "{}: not valid JSON: {}", origin, inazuma::quoted(json_complaint(error.what()), 200));
+    throw fail(StatusCode::malformed, "{}: not valid JSON: {}", origin,
+               inazuma::quoted(json_complaint(error.what()), 200));
   }
 }
 

@@ -17,10 +17,13 @@ namespace {
 
 struct State {
   std::mutex mutex;
-  std::shared_ptr<spdlog::logger> logger = std::make_shared<spdlog::logger>("inazuma", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  std::shared_ptr<spdlog::logger> logger =
+      std::make_shared<spdlog::logger>("inazuma", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   std::atomic<Level> level = Level::info;
   std::atomic<bool> json = false;
-  State() { logger->set_pattern("%v"), logger->set_level(spdlog::level::trace), logger->flush_on(spdlog::level::trace); }
+  State() {
+    logger->set_pattern("%v"), logger->set_level(spdlog::level::trace), logger->flush_on(spdlog::level::trace);
+  }
 };
 
 State& state() {
@@ -46,15 +49,16 @@ std::string now() {
   const std::time_t seconds = micros / 1000000;
   std::tm utc{};
   gmtime_r(&seconds, &utc);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
-                     micros % 1000000);
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday,
+                     utc.tm_hour, utc.tm_min, utc.tm_sec, micros % 1000000);
 }
 
 std::string json_string(std::string_view text) {
   return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-// A value in a text line: bare words stay bare, anything with spaces, quotes or control characters is quoted and escaped.
+// A value in a text line: bare words stay bare, anything with spaces, quotes or control characters is quoted and
+// escaped.
 std::string text_value(std::string_view text) {
   const bool plain = !text.empty() && text.find_first_of(" \"'=\\") == std::string_view::npos;
   const std::string safe = quoted(text, 1000);
@@ -71,8 +75,9 @@ bool configure(const Options& options) {
   State& s = state();
   const std::lock_guard lock(s.mutex);
   try {
-    spdlog::sink_ptr sink = options.file.empty() ? spdlog::sink_ptr(std::make_shared<spdlog::sinks::stderr_sink_mt>())
-                                                 : spdlog::sink_ptr(std::make_shared<spdlog::sinks::basic_file_sink_mt>(options.file));
+    spdlog::sink_ptr sink = options.file.empty()
+                                ? spdlog::sink_ptr(std::make_shared<spdlog::sinks::stderr_sink_mt>())
+                                : spdlog::sink_ptr(std::make_shared<spdlog::sinks::basic_file_sink_mt>(options.file));
     auto logger = std::make_shared<spdlog::logger>("inazuma", std::move(sink));
     logger->set_pattern("%v");
     logger->set_level(spdlog::level::trace);
@@ -86,17 +91,23 @@ bool configure(const Options& options) {
   return true;
 }
 
-bool enabled(Level level) { return level <= state().level.load(std::memory_order_relaxed); }
+bool enabled(Level level) {
+  return level <= state().level.load(std::memory_order_relaxed);
+}
 
 std::string format(Level level, std::string_view message, Fields fields, bool json, std::string_view timestamp) {
   if (json) {
-    std::string line = fmt::format("{{\"ts\":\"{}\",\"level\":\"{}\",\"msg\":{}", timestamp, name(level), json_string(message));
-    for (const Field& field : fields) line += fmt::format(",{}:{}", json_string(field.key), field.bare ? field.value : json_string(field.value));
+    std::string line =
+        fmt::format("{{\"ts\":\"{}\",\"level\":\"{}\",\"msg\":{}", timestamp, name(level), json_string(message));
+    for (const Field& field : fields)
+      line += fmt::format(",{}:{}", json_string(field.key), field.bare ? field.value : json_string(field.value));
     return line + "}";
   }
   const std::string safe = quoted(message, 4000);
-  std::string line = fmt::format("{} {:<5} {}", timestamp, name(level), std::string_view(safe).substr(1, safe.size() - 2));
-  for (const Field& field : fields) line += fmt::format(" {}={}", field.key, field.bare ? field.value : text_value(field.value));
+  std::string line =
+      fmt::format("{} {:<5} {}", timestamp, name(level), std::string_view(safe).substr(1, safe.size() - 2));
+  for (const Field& field : fields)
+    line += fmt::format(" {}={}", field.key, field.bare ? field.value : text_value(field.value));
   return line;
 }
 

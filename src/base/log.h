@@ -32,15 +32,24 @@ struct Options {
   bool json = false;
   std::string file;  ///< "" = stderr
 };
-/// May be called again (level changes, file reopened after rotation). False with errno set if the file cannot be opened.
+/// May be called again (level changes, file reopened after rotation). False with errno set if the file cannot be
+/// opened.
 bool configure(const Options& options);
 bool enabled(Level level);
 void write(Level level, std::string_view message, Fields fields);
 
-inline void error(std::string_view message, Fields fields = {}) { write(Level::error, message, fields); }
-inline void warn(std::string_view message, Fields fields = {}) { write(Level::warn, message, fields); }
-inline void info(std::string_view message, Fields fields = {}) { write(Level::info, message, fields); }
-inline void debug(std::string_view message, Fields fields = {}) { write(Level::debug, message, fields); }
+inline void error(std::string_view message, Fields fields = {}) {
+  write(Level::error, message, fields);
+}
+inline void warn(std::string_view message, Fields fields = {}) {
+  write(Level::warn, message, fields);
+}
+inline void info(std::string_view message, Fields fields = {}) {
+  write(Level::info, message, fields);
+}
+inline void debug(std::string_view message, Fields fields = {}) {
+  write(Level::debug, message, fields);
+}
 
 /// The line `write` prints, for tests.
 std::string format(Level level, std::string_view message, Fields fields, bool json, std::string_view timestamp);

@@ -14,23 +14,23 @@ namespace inazuma {
 /// What went wrong, as far as a caller may act on it. Mapped once to HTTP and once to gRPC (frontends).
 enum class StatusCode {
   ok,
-  malformed,         ///< not the expected grammar: bad JSON, a corrupt file
-  invalid,           ///< well-formed, but a value is wrong; the message names field, value and allowed range
-  empty,             ///< nothing to do: an empty batch
-  too_long,          ///< text exceeds the model's context
-  tokenization,      ///< text cannot be tokenized
-  too_large,         ///< body or batch over a limit; the message names limit, got and flag
-  unauthenticated,   ///< key missing or wrong
-  forbidden,         ///< key lacks the right, or the origin is not allowed
-  not_found,         ///< unknown route, model, file
-  wrong_task,        ///< the model has no such task
-  unsupported,       ///< known but not built in
-  overloaded,        ///< queue full
-  unavailable,       ///< loading or draining
-  deadline_exceeded, ///< the request's time is over
-  cancelled,         ///< the client went away
-  out_of_memory,     ///< device or host memory exhausted
-  internal,          ///< compute failed, or a defect of ours
+  malformed,          ///< not the expected grammar: bad JSON, a corrupt file
+  invalid,            ///< well-formed, but a value is wrong; the message names field, value and allowed range
+  empty,              ///< nothing to do: an empty batch
+  too_long,           ///< text exceeds the model's context
+  tokenization,       ///< text cannot be tokenized
+  too_large,          ///< body or batch over a limit; the message names limit, got and flag
+  unauthenticated,    ///< key missing or wrong
+  forbidden,          ///< key lacks the right, or the origin is not allowed
+  not_found,          ///< unknown route, model, file
+  wrong_task,         ///< the model has no such task
+  unsupported,        ///< known but not built in
+  overloaded,         ///< queue full
+  unavailable,        ///< loading or draining
+  deadline_exceeded,  ///< the request's time is over
+  cancelled,          ///< the client went away
+  out_of_memory,      ///< device or host memory exhausted
+  internal,           ///< compute failed, or a defect of ours
 };
 
 /// Stable lower-case name, e.g. "too_long".
@@ -54,8 +54,8 @@ class [[nodiscard]] Status {
 };
 
 /// A Status travelling as an exception: used inside a room, where returning it through every level would hide the work.
-/// Public functions of a room that read outside data (files, texts, requests) return Status or Result and never throw it;
-/// `capture` is the bridge.
+/// Public functions of a room that read outside data (files, texts, requests) return Status or Result and never throw
+/// it; `capture` is the bridge.
 class Error : public std::exception {
  public:
   explicit Error(Status status) : status_(std::move(status)) {}
@@ -103,12 +103,15 @@ class [[nodiscard]] Result {
   std::variant<T, Status> state_;
 };
 
-/// The Status of the exception being handled: an Error keeps its own, std::bad_alloc is out_of_memory, others are internal.
+/// The Status of the exception being handled: an Error keeps its own, std::bad_alloc is out_of_memory, others are
+/// internal.
 Status current_exception_status();
 
 /// Runs `work` and turns what it throws into a Status: the boundary between a room's inside and its public functions.
 template <class Work>
-auto capture(Work&& work) -> std::conditional_t<std::is_void_v<decltype(work())>, Status, Result<std::conditional_t<std::is_void_v<decltype(work())>, int, decltype(work())>>> {
+auto capture(Work&& work)
+    -> std::conditional_t<std::is_void_v<decltype(work())>, Status,
+                          Result<std::conditional_t<std::is_void_v<decltype(work())>, int, decltype(work())>>> {
   try {
     if constexpr (std::is_void_v<decltype(work())>) {
       work();
@@ -121,11 +124,18 @@ auto capture(Work&& work) -> std::conditional_t<std::is_void_v<decltype(work())>
   }
 }
 
-/// A user's bytes made safe for one line of log or message: control characters and broken UTF-8 escaped, cut at `limit` characters.
+/// A user's bytes made safe for one line of log or message: control characters and broken UTF-8 escaped, cut at `limit`
+/// characters.
 std::string quoted(std::string_view text, size_t limit = 64);
 // Exact matches for strings, or argument-dependent lookup would prefer std::quoted.
-inline std::string quoted(const std::string& text, size_t limit = 64) { return quoted(std::string_view(text), limit); }
-inline std::string quoted(std::string& text, size_t limit = 64) { return quoted(std::string_view(text), limit); }
-inline std::string quoted(const char* text, size_t limit = 64) { return quoted(std::string_view(text), limit); }
+inline std::string quoted(const std::string& text, size_t limit = 64) {
+  return quoted(std::string_view(text), limit);
+}
+inline std::string quoted(std::string& text, size_t limit = 64) {
+  return quoted(std::string_view(text), limit);
+}
+inline std::string quoted(const char* text, size_t limit = 64) {
+  return quoted(std::string_view(text), limit);
+}
 
 }  // namespace inazuma

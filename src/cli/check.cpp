@@ -21,15 +21,18 @@ struct Address {
 };
 
 Address parse_url(std::string_view url) {
-  if (url.starts_with("http://")) url.remove_prefix(7);
-  else if (url.find("://") != std::string_view::npos) throw fail(StatusCode::invalid, "URL {} is not http://HOST[:PORT]", quoted(url));
+  if (url.starts_with("http://"))
+    url.remove_prefix(7);
+  else if (url.find("://") != std::string_view::npos)
+    throw fail(StatusCode::invalid, "URL {} is not http://HOST[:PORT]", quoted(url));
   url = url.substr(0, url.find('/'));
   if (url.starts_with('[')) {
     const size_t end = url.find(']');
     return {std::string(url.substr(1, end - 1)), end + 2 <= url.size() ? std::string(url.substr(end + 2)) : "8000"};
   }
   const size_t colon = url.find(':');
-  return {std::string(url.substr(0, colon)), colon == std::string_view::npos ? "8000" : std::string(url.substr(colon + 1))};
+  return {std::string(url.substr(0, colon)),
+          colon == std::string_view::npos ? "8000" : std::string(url.substr(colon + 1))};
 }
 
 unsigned readiness(const Address& address, std::chrono::seconds timeout) {
@@ -50,11 +53,14 @@ unsigned readiness(const Address& address, std::chrono::seconds timeout) {
     if (e) return void(failure = e);
     http::async_write(stream, request, [&](beast::error_code w, size_t) {
       if (w) return void(failure = w);
-      http::async_read(stream, buffer, response, [&](beast::error_code r, size_t) { r ? void(failure = r) : void(status = response.result_int()); });
+      http::async_read(stream, buffer, response, [&](beast::error_code r, size_t) {
+        r ? void(failure = r) : void(status = response.result_int());
+      });
     });
   });
   io.run();
-  if (failure) throw fail(StatusCode::unavailable, "no answer from {} port {}: {}", address.host, address.port, failure.message());
+  if (failure)
+    throw fail(StatusCode::unavailable, "no answer from {} port {}: {}", address.host, address.port, failure.message());
   return status;
 }
 
@@ -65,7 +71,9 @@ Run add_check(CLI::App& app) {
   auto seconds = std::make_shared<int>(5);
   CLI::App* command = app.add_subcommand("check", "Exit 0 when a server is ready (for container health checks)");
   command->add_option("URL", *url, "Server")->capture_default_str();
-  command->add_option("--timeout", *seconds, "Seconds to wait for an answer")->check(CLI::Range(1, 3600))->capture_default_str();
+  command->add_option("--timeout", *seconds, "Seconds to wait for an answer")
+      ->check(CLI::Range(1, 3600))
+      ->capture_default_str();
   return [url, seconds] {
     const unsigned status = readiness(parse_url(*url), std::chrono::seconds(*seconds));
     if (status == 200) return static_cast<int>(kOk);

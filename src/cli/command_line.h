@@ -51,7 +51,9 @@ class ProgressBar {
   ~ProgressBar();
   void update(size_t done, size_t total);
   void finish();
-  LoadProgress callback() { return [this](size_t done, size_t total) { update(done, total); }; }
+  LoadProgress callback() {
+    return [this](size_t done, size_t total) { update(done, total); };
+  }
 
  private:
   std::string title_;

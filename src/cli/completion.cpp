@@ -1,4 +1,5 @@
-// inazuma completion bash|zsh|fish: what a shell needs to complete commands and flags, made from the program's own table of them.
+// inazuma completion bash|zsh|fish: what a shell needs to complete commands and flags, made from the program's own
+// table of them.
 
 #include "cli/command_line.h"
 #include "cli/configuration.h"
@@ -17,7 +18,8 @@ std::vector<Command> commands_of(CLI::App& app) {
   for (CLI::App* sub : app.get_subcommands([](CLI::App* one) { return !one->get_name().empty(); })) {
     Command command{sub->get_name(), sub->get_description(), {}};
     for (const CLI::Option* option : options_of(*sub))
-      for (const std::string& name : option->get_lnames()) command.flags.emplace_back("--" + name, option->get_description());
+      for (const std::string& name : option->get_lnames())
+        command.flags.emplace_back("--" + name, option->get_description());
     out.push_back(std::move(command));
   }
   return out;
@@ -33,13 +35,18 @@ std::string in_quotes(const std::string& text) {
 void print_bash(const std::vector<Command>& commands) {
   std::string names;
   for (const Command& command : commands) names += (names.empty() ? "" : " ") + command.name;
-  fmt::print("_inazuma() {{\n  local word=${{COMP_WORDS[COMP_CWORD]}} flags=\n  if [[ $COMP_CWORD -eq 1 ]]; then\n    COMPREPLY=($(compgen -W '{}' -- \"$word\"))\n    return\n  fi\n  case ${{COMP_WORDS[1]}} in\n", names);
+  fmt::print(
+      "_inazuma() {{\n  local word=${{COMP_WORDS[COMP_CWORD]}} flags=\n  if [[ $COMP_CWORD -eq 1 ]]; then\n    "
+      "COMPREPLY=($(compgen -W '{}' -- \"$word\"))\n    return\n  fi\n  case ${{COMP_WORDS[1]}} in\n",
+      names);
   for (const Command& command : commands) {
     std::string flags;
     for (const auto& [flag, what] : command.flags) flags += (flags.empty() ? "" : " ") + flag;
     fmt::print("    {}) flags='{}' ;;\n", command.name, flags);
   }
-  fmt::print("  esac\n  if [[ $word == -* ]]; then COMPREPLY=($(compgen -W \"$flags\" -- \"$word\")); else COMPREPLY=($(compgen -f -- \"$word\")); fi\n}}\ncomplete -o filenames -F _inazuma inazuma\n");
+  fmt::print(
+      "  esac\n  if [[ $word == -* ]]; then COMPREPLY=($(compgen -W \"$flags\" -- \"$word\")); else "
+      "COMPREPLY=($(compgen -f -- \"$word\")); fi\n}}\ncomplete -o filenames -F _inazuma inazuma\n");
 }
 
 void print_zsh(const std::vector<Command>& commands) {
@@ -53,14 +60,18 @@ void print_zsh(const std::vector<Command>& commands) {
     for (const auto& [flag, what] : command.flags) fmt::print("{} ", item(flag, what));
     fmt::print(") ;;\n");
   }
-  fmt::print("  esac\n  if [[ $words[CURRENT] == -* ]]; then _describe flag items; else _files; fi\n}}\ncompdef _inazuma inazuma\n");
+  fmt::print(
+      "  esac\n  if [[ $words[CURRENT] == -* ]]; then _describe flag items; else _files; fi\n}}\ncompdef _inazuma "
+      "inazuma\n");
 }
 
 void print_fish(const std::vector<Command>& commands) {
   for (const Command& command : commands) {
-    fmt::print("complete -c inazuma -n __fish_use_subcommand -f -a {} -d {}\n", command.name, in_quotes(command.description));
+    fmt::print("complete -c inazuma -n __fish_use_subcommand -f -a {} -d {}\n", command.name,
+               in_quotes(command.description));
     for (const auto& [flag, what] : command.flags)
-      fmt::print("complete -c inazuma -n '__fish_seen_subcommand_from {}' -l {} -d {}\n", command.name, flag.substr(2), in_quotes(what));
+      fmt::print("complete -c inazuma -n '__fish_seen_subcommand_from {}' -l {} -d {}\n", command.name, flag.substr(2),
+                 in_quotes(what));
   }
 }
 
@@ -68,7 +79,8 @@ void print_fish(const std::vector<Command>& commands) {
 
 Run add_completion(CLI::App& app) {
   auto shell = std::make_shared<std::string>();
-  CLI::App* command = app.add_subcommand("completion", "Print completions for a shell: source <(inazuma completion bash)");
+  CLI::App* command =
+      app.add_subcommand("completion", "Print completions for a shell: source <(inazuma completion bash)");
   command->add_option("SHELL", *shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
   return [&app, shell] {
     const std::vector<Command> commands = commands_of(app);

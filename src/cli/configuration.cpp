@@ -11,7 +11,8 @@ namespace {
 
 constexpr const char* kVariable = "INAZUMA_CONFIG";
 
-// --config FILE or --config=FILE, the last one given; "" for none. CLI11 would tell too late: defaults come before parsing.
+// --config FILE or --config=FILE, the last one given; "" for none. CLI11 would tell too late: defaults come before
+// parsing.
 std::string named_file(const std::vector<std::string>& arguments) {
   std::string file;
   if (const char* value = std::getenv(kVariable)) file = value;
@@ -46,7 +47,8 @@ std::string default_of(const nlohmann::json& value, const std::string& place) {
   std::string list = "[";  // the form in which CLI11 takes several values at once
   for (const nlohmann::json& item : value) {
     const std::string word = word_of(item, place);
-    if (word.find(',') != std::string::npos) throw fail(StatusCode::invalid, "{}: {} holds a comma; give such values as flags", place, quoted(word));
+    if (word.find(',') != std::string::npos)
+      throw fail(StatusCode::invalid, "{}: {} holds a comma; give such values as flags", place, quoted(word));
     list += (list.size() > 1 ? "," : "") + word;
   }
   return list + "]";
@@ -62,7 +64,9 @@ std::string shown(const CLI::Option& option) {
   return out;
 }
 
-bool secret(const CLI::Option& option) { return option.check_lname("api-key"); }
+bool secret(const CLI::Option& option) {
+  return option.check_lname("api-key");
+}
 
 }  // namespace
 
@@ -74,7 +78,8 @@ std::vector<CLI::Option*> options_of(CLI::App& command) {
 }
 
 Configuration::Configuration(CLI::App& command) : command_(command) {
-  command.add_option("--config", file_, "JSON file with a key for each flag; flags and environment win over it")->envname(kVariable);
+  command.add_option("--config", file_, "JSON file with a key for each flag; flags and environment win over it")
+      ->envname(kVariable);
   command.add_flag("--print-config", print_, "Show each flag's value and where it came from, and end");
 }
 
@@ -82,7 +87,8 @@ void Configuration::apply(const std::vector<std::string>& arguments) {
   const std::string file = named_file(arguments);
   if (file.empty()) return;
   const nlohmann::json values = read_json_file(file);
-  if (!values.is_object()) throw fail(StatusCode::malformed, "--config {}: must be a JSON object with a key for each flag", quoted(file));
+  if (!values.is_object())
+    throw fail(StatusCode::malformed, "--config {}: must be a JSON object with a key for each flag", quoted(file));
   std::vector<std::string> known;
   for (const CLI::Option* option : options_of(command_))
     for (const std::string& name : option->get_lnames())
@@ -91,7 +97,8 @@ void Configuration::apply(const std::vector<std::string>& arguments) {
     const std::string place = fmt::format("--config {}, key {}", quoted(file), quoted(key));
     if (std::find(known.begin(), known.end(), key) == known.end()) {
       const auto near = nearest(key, known);
-      throw fail(StatusCode::invalid, "{}: there is no such flag{}", place, near ? "; did you mean " + *near + "?" : "");
+      throw fail(StatusCode::invalid, "{}: there is no such flag{}", place,
+                 near ? "; did you mean " + *near + "?" : "");
     }
     for (CLI::Option* option : options_of(command_)) {
       if (!option->check_lname(key)) continue;
@@ -107,11 +114,17 @@ void Configuration::apply(const std::vector<std::string>& arguments) {
 
 void Configuration::print(const std::vector<std::string>& arguments) const {
   for (const CLI::Option* option : options_of(command_)) {
-    if (option->get_lnames().empty() || option->check_lname("help") || option->check_lname("help-all") || option->check_lname("print-config")) continue;
+    if (option->get_lnames().empty() || option->check_lname("help") || option->check_lname("help-all") ||
+        option->check_lname("print-config"))
+      continue;
     const char* variable = option->get_envname().empty() ? nullptr : std::getenv(option->get_envname().c_str());
-    const std::string_view source = given(*option, arguments) ? "flag" : variable != nullptr && option->count() > 0 ? "environment" : set_by_file_.contains(option) ? "file" : "default";
+    const std::string_view source = given(*option, arguments)                    ? "flag"
+                                    : variable != nullptr && option->count() > 0 ? "environment"
+                                    : set_by_file_.contains(option)              ? "file"
+                                                                                 : "default";
     const std::string value = shown(*option);
-    fmt::print("{:<28} {:<32} {}\n", "--" + option->get_lnames().front(), secret(*option) && !value.empty() ? "(hidden)" : value, source);
+    fmt::print("{:<28} {:<32} {}\n", "--" + option->get_lnames().front(),
+               secret(*option) && !value.empty() ? "(hidden)" : value, source);
   }
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// Flags from a file: --config FILE holds {"port": 8000, "model-id": ["DIR"], ...}, a key for each long flag. A flag on the command
-// line wins over its environment form, that over the file, the file over the default.
+// Flags from a file: --config FILE holds {"port": 8000, "model-id": ["DIR"], ...}, a key for each long flag. A flag on
+// the command line wins over its environment form, that over the file, the file over the default.
 
 #include <CLI/CLI.hpp>
 #include <set>
@@ -15,8 +15,8 @@ class Configuration {
   /// Adds --config and --print-config to `command`.
   explicit Configuration(CLI::App& command);
 
-  /// Before parsing: makes the values of the file that `arguments` (or INAZUMA_CONFIG) name the defaults of the command's options.
-  /// Throws Error(not_found), Error(malformed) or Error(invalid) naming file and key.
+  /// Before parsing: makes the values of the file that `arguments` (or INAZUMA_CONFIG) name the defaults of the
+  /// command's options. Throws Error(not_found), Error(malformed) or Error(invalid) naming file and key.
   void apply(const std::vector<std::string>& arguments);
 
   bool print_wanted() const { return print_; }

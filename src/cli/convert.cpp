@@ -21,9 +21,19 @@ struct ConvertFlags {
 };
 
 /// What a text model needs besides weights. Beside the folder it makes the result a directory that can be served.
-constexpr const char* kSiblings[] = {"config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json",
-                                     "added_tokens.json", "tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "spiece.model",
-                                     "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json",
+constexpr const char* kSiblings[] = {"config.json",
+                                     "generation_config.json",
+                                     "tokenizer_config.json",
+                                     "special_tokens_map.json",
+                                     "added_tokens.json",
+                                     "tokenizer.json",
+                                     "vocab.txt",
+                                     "vocab.json",
+                                     "merges.txt",
+                                     "spiece.model",
+                                     "modules.json",
+                                     "sentence_bert_config.json",
+                                     "config_sentence_transformers.json",
                                      "1_Pooling/config.json"};
 
 int copy_siblings(const fs::path& source, const fs::path& destination) {
@@ -52,8 +62,8 @@ int convert_directory(const ConvertFlags& flags) {
   const int siblings = copy_siblings(source, destination);
   for (const std::string& note : done->notes) fmt::print(stderr, "inazuma: warning: {}\n", note);
   if (!flags.quiet)
-    fmt::print("{}: {} files, {:.1f} MB, read back and compared with the source{}\n", done->folder.string(), done->files,
-               static_cast<double>(done->bytes) / 1e6,
+    fmt::print("{}: {} files, {:.1f} MB, read back and compared with the source{}\n", done->folder.string(),
+               done->files, static_cast<double>(done->bytes) / 1e6,
                siblings > 0 ? fmt::format("; configuration and tokenizer ({} files) lie beside", siblings) : "");
   return kOk;
 }
@@ -62,12 +72,19 @@ int convert_directory(const ConvertFlags& flags) {
 
 Run add_convert(CLI::App& app) {
   auto flags = std::make_shared<ConvertFlags>();
-  CLI::App* command = app.add_subcommand("convert", "Write a model directory in another format, and verify what was written");
+  CLI::App* command =
+      app.add_subcommand("convert", "Write a model directory in another format, and verify what was written");
   command->add_option("SRC", flags->source, "Model directory")->required();
   command->add_option("DST", flags->destination, "Where the folder N-gpu is made")->required();
-  command->add_option("--format", flags->format, "Format to write")->check(CLI::IsMember({"fastertransformer"}))->capture_default_str();
-  command->add_option("--infer-tensor-para-size", flags->ranks, "Ranks that tensors are divided over")->check(CLI::Range(1, 1024))->capture_default_str();
-  command->add_option("--weight-data-type", flags->dtype, "Element type of the files")->check(CLI::IsMember({"fp32", "fp16", "bf16"}))->capture_default_str();
+  command->add_option("--format", flags->format, "Format to write")
+      ->check(CLI::IsMember({"fastertransformer"}))
+      ->capture_default_str();
+  command->add_option("--infer-tensor-para-size", flags->ranks, "Ranks that tensors are divided over")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  command->add_option("--weight-data-type", flags->dtype, "Element type of the files")
+      ->check(CLI::IsMember({"fp32", "fp16", "bf16"}))
+      ->capture_default_str();
   command->add_flag("--quiet", flags->quiet, "Say nothing but errors");
   command->add_flag("--no-progress", flags->no_progress, "No progress bar");
   return [flags] { return convert_directory(*flags); };

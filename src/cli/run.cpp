@@ -95,7 +95,8 @@ int run(const RunFlags& flags) {
   bar.finish();
   if (!backend.ok()) return complain(backend.status(), exit_code(backend.status()));
   if (!flags.model.quiet)
-    for (const std::string& warning : (*backend)->info().warnings) fmt::print(stderr, "inazuma: warning: {}\n", warning);
+    for (const std::string& warning : (*backend)->info().warnings)
+      fmt::print(stderr, "inazuma: warning: {}\n", warning);
   if (flags.text) return answer(**backend, *flags.text, flags);
   int code = kOk;
   for (std::string line; std::getline(std::cin, line);) {
@@ -112,8 +113,10 @@ Run add_run(CLI::App& app) {
   CLI::App* command = app.add_subcommand("run", "Answer one text, or each line of stdin, as JSON lines; no server");
   command->add_option("DIR", flags->directory, "Model directory")->required();
   command->add_option("TEXT", flags->text, "The text; without it every line of stdin is one");
-  command->add_option("--parameters", flags->parameters, "Task parameters as a JSON object, e.g. '{\"format\":\"spans\"}'");
-  command->add_flag("--json", flags->json, "TEXT and lines are request bodies: {\"inputs\": ..., \"parameters\": {...}}");
+  command->add_option("--parameters", flags->parameters,
+                      "Task parameters as a JSON object, e.g. '{\"format\":\"spans\"}'");
+  command->add_flag("--json", flags->json,
+                    "TEXT and lines are request bodies: {\"inputs\": ..., \"parameters\": {...}}");
   flags->model.add_to(*command);
   return [flags] { return run(*flags); };
 }

@@ -138,7 +138,7 @@ class EngineLoop final : public Engine {
   std::vector<Row> inbox_;
   int queued_ = 0;  // rows in the inbox or waiting
   int64_t accepted_ = 0;
-  int64_t told_ = 0;  // rows whose end has been told
+  int64_t told_ = 0;                 // rows whose end has been told
   std::atomic<bool> called_{false};  // rows in the inbox, for a look without the mutex
   Status lost_;                      // Ops::health once it is not ok
   bool draining_ = false;
@@ -147,9 +147,9 @@ class EngineLoop final : public Engine {
 
   // The engine's thread only.
   std::unique_ptr<Runner> runner_;
-  std::vector<Row> arrivals_;  // the inbox's other half: swapped, so that both keep their memory
-  std::vector<Row> waiting_;   // by rank
-  std::vector<Row> running_;   // by admission
+  std::vector<Row> arrivals_;                  // the inbox's other half: swapped, so that both keep their memory
+  std::vector<Row> waiting_;                   // by rank
+  std::vector<Row> running_;                   // by admission
   std::vector<Row> ended_rows_;                // ended, but named by a step in flight
   std::array<Plan, Runner::kInFlight> plans_;  // of the steps in flight, and of the next
   size_t begun_ = 0, finished_ = 0;            // steps

@@ -57,9 +57,9 @@ struct Sequence {
   int computed = 0;              ///< decoder ids whose keys and values steps begun so far put in the pool
   int in_flight = 0;             ///< how often it is named in steps begun and not finished
   bool looks_back = false;       ///< what may come next depends on what was generated (needs_history, beams)
-  int slot = -1;                ///< row of the device's history
-  int blocks_needed = 0;        ///< for the decoder's whole life
-  int cross_blocks_needed = 0;  ///< for the source
+  int slot = -1;                 ///< row of the device's history
+  int blocks_needed = 0;         ///< for the decoder's whole life
+  int cross_blocks_needed = 0;   ///< for the source
   std::vector<int32_t> blocks, cross_blocks;
   std::vector<TokenLogprob> prompt_logprobs;
   std::unique_ptr<BeamGroup> beams;  ///< with num_beams above 1; a prompt is read as beam 0

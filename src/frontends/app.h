@@ -13,11 +13,11 @@ namespace inazuma {
 struct AppOptions {
   GuardOptions guard;
   ParseLimits limits;
-  bool ui = true;                  ///< the page at /
-  bool metrics_on_http = true;     ///< /metrics on the main port
-  bool metrics_auth = false;       ///< /metrics needs a key too
-  int max_queue = 0;               ///< for /info
-  bool auto_truncate = true;       ///< for /info
+  bool ui = true;               ///< the page at /
+  bool metrics_on_http = true;  ///< /metrics on the main port
+  bool metrics_auth = false;    ///< /metrics needs a key too
+  int max_queue = 0;            ///< for /info
+  bool auto_truncate = true;    ///< for /info
   kserve::Options kserve;
 };
 
@@ -44,7 +44,8 @@ class App {
   void add_operations();
   void add_pages();
   /// Parses, submits, and answers in the dialect when the outcome comes.
-  void compute(const std::shared_ptr<HttpExchange>& exchange, const RouteMatch& match, Dialect dialect, const Parser& parser);
+  void compute(const std::shared_ptr<HttpExchange>& exchange, const RouteMatch& match, Dialect dialect,
+               const Parser& parser);
   void stream(const std::shared_ptr<HttpExchange>& exchange, Request request, std::vector<std::string> warnings);
   HttpResponse info(const RouteMatch& match) const;
 

@@ -8,7 +8,9 @@ namespace {
 
 constexpr int kRetrySeconds = 1;
 
-bool worth_retrying(StatusCode code) { return code == StatusCode::overloaded || code == StatusCode::unavailable || code == StatusCode::out_of_memory; }
+bool worth_retrying(StatusCode code) {
+  return code == StatusCode::overloaded || code == StatusCode::unavailable || code == StatusCode::out_of_memory;
+}
 
 // Triton's codes: what a client did wrong is 400 whatever it was.
 int kserve_status(StatusCode code) {
@@ -57,10 +59,14 @@ int http_status(StatusCode code, Dialect dialect) {
 std::string_view error_type(StatusCode code, Dialect dialect) {
   switch (code) {
     case StatusCode::overloaded: return dialect == Dialect::tei ? "Overloaded" : "overloaded";
-    case StatusCode::empty: return dialect == Dialect::tei ? "Empty" : dialect == Dialect::tgi ? "validation" : "empty_input";
-    case StatusCode::tokenization: return dialect == Dialect::tei ? "Tokenizer" : dialect == Dialect::tgi ? "validation" : "tokenization";
-    case StatusCode::unavailable: return dialect == Dialect::tei ? "Unhealthy" : dialect == Dialect::tgi ? "healthcheck" : "unavailable";
-    case StatusCode::wrong_task: return dialect == Dialect::tei ? "Backend" : dialect == Dialect::tgi ? "validation" : "unsupported_task";
+    case StatusCode::empty:
+      return dialect == Dialect::tei ? "Empty" : dialect == Dialect::tgi ? "validation" : "empty_input";
+    case StatusCode::tokenization:
+      return dialect == Dialect::tei ? "Tokenizer" : dialect == Dialect::tgi ? "validation" : "tokenization";
+    case StatusCode::unavailable:
+      return dialect == Dialect::tei ? "Unhealthy" : dialect == Dialect::tgi ? "healthcheck" : "unavailable";
+    case StatusCode::wrong_task:
+      return dialect == Dialect::tei ? "Backend" : dialect == Dialect::tgi ? "validation" : "unsupported_task";
     case StatusCode::unsupported:
     case StatusCode::deadline_exceeded:
     case StatusCode::cancelled:
@@ -103,7 +109,8 @@ HttpResponse error_response(const Status& status, Dialect dialect) {
     response.headers.emplace_back("retry-after-ms", std::to_string(kRetrySeconds * 1000));
   }
   if (status.code() == StatusCode::overloaded) response.headers.emplace_back("x-should-retry", "true");
-  if (response.status == 400 || response.status == 401 || response.status == 413 || response.status == 422) response.headers.emplace_back("x-should-retry", "false");
+  if (response.status == 400 || response.status == 401 || response.status == 413 || response.status == 422)
+    response.headers.emplace_back("x-should-retry", "false");
   if (status.code() == StatusCode::unauthenticated) response.headers.emplace_back("www-authenticate", "Bearer");
   return response;
 }
@@ -132,6 +139,8 @@ GrpcCode grpc_code(StatusCode code) {
   return GrpcCode::unknown;
 }
 
-GrpcStatus grpc_status(const Status& status) { return {grpc_code(status.code()), status.message()}; }
+GrpcStatus grpc_status(const Status& status) {
+  return {grpc_code(status.code()), status.message()};
+}
 
 }  // namespace inazuma

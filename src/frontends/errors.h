@@ -11,7 +11,8 @@ namespace inazuma {
 enum class Dialect { task, tgi, tei, kserve };
 
 int http_status(StatusCode code, Dialect dialect);
-/// {"error": sentence, "error_type": kind} (kserve: the sentence alone); 429 and 503 carry Retry-After, every error says whether a retry makes sense.
+/// {"error": sentence, "error_type": kind} (kserve: the sentence alone); 429 and 503 carry Retry-After, every error
+/// says whether a retry makes sense.
 HttpResponse error_response(const Status& status, Dialect dialect);
 /// The kind's name in the body: "validation", "Validation", "overloaded", ...
 std::string_view error_type(StatusCode code, Dialect dialect);

@@ -18,7 +18,9 @@ int hex(char c) {
 bool well_formed_id(std::string_view id) {
   if (id.empty() || id.size() > 128) return false;
   for (const char c : id)
-    if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == ':' || c == '-')) return false;
+    if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+          c == ':' || c == '-'))
+      return false;
   return true;
 }
 

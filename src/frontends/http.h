@@ -23,8 +23,8 @@ std::string request_id(std::optional<std::string_view> given);
 
 struct HttpRequest {
   std::string method;
-  std::string path;    ///< decoded, without query, "." and ".." refused by the transport
-  std::string query;   ///< raw, without '?'
+  std::string path;   ///< decoded, without query, "." and ".." refused by the transport
+  std::string query;  ///< raw, without '?'
   Headers headers;
   std::string body;    ///< already inflated
   std::string client;  ///< address, for logs

@@ -27,7 +27,8 @@ void check_duplicates(Json value, const Place* where) {
     std::set<std::string_view> seen;
     for (const auto field : simdjson::dom::object(value)) {
       const Place place{where, field.key};
-      if (!seen.insert(field.key).second) throw fail(StatusCode::malformed, "the body repeats the key {}", quoted(place.path()));
+      if (!seen.insert(field.key).second)
+        throw fail(StatusCode::malformed, "the body repeats the key {}", quoted(place.path()));
       check_duplicates(field.value, &place);
     }
   } else if (value.is_array()) {
@@ -47,8 +48,10 @@ void append_escaped(std::string& out, std::string_view text) {
       case '\b': out += "\\b"; break;
       case '\f': out += "\\f"; break;
       default:
-        if (byte < 0x20 || byte == 0x7F) out += fmt::format("\\u{:04x}", byte);
-        else out += c;
+        if (byte < 0x20 || byte == 0x7F)
+          out += fmt::format("\\u{:04x}", byte);
+        else
+          out += c;
     }
   }
 }
@@ -90,14 +93,20 @@ JsonWriter& JsonWriter::key(std::string_view name) {
 JsonWriter& JsonWriter::text(std::string_view value) {
   separate();
   out_ += '"';
-  if (simdjson::validate_utf8(value.data(), value.size())) append_escaped(out_, value);
-  else append_escaped(out_, replace_ill_formed(value));
+  if (simdjson::validate_utf8(value.data(), value.size()))
+    append_escaped(out_, value);
+  else
+    append_escaped(out_, replace_ill_formed(value));
   out_ += '"';
   return *this;
 }
 
-JsonWriter& JsonWriter::number(int64_t value) { return separate(), append_number(out_, value), *this; }
-JsonWriter& JsonWriter::number_u64(uint64_t value) { return separate(), append_number(out_, value), *this; }
+JsonWriter& JsonWriter::number(int64_t value) {
+  return separate(), append_number(out_, value), *this;
+}
+JsonWriter& JsonWriter::number_u64(uint64_t value) {
+  return separate(), append_number(out_, value), *this;
+}
 JsonWriter& JsonWriter::number(float value) {
   if (!std::isfinite(value)) return null();
   return separate(), append_number(out_, value), *this;
@@ -106,19 +115,29 @@ JsonWriter& JsonWriter::number(double value) {
   if (!std::isfinite(value)) return null();
   return separate(), append_number(out_, value), *this;
 }
-JsonWriter& JsonWriter::boolean(bool value) { return separate(), out_ += value ? "true" : "false", *this; }
-JsonWriter& JsonWriter::raw(std::string_view json) { return separate(), out_ += json, *this; }
-JsonWriter& JsonWriter::null() { return separate(), out_ += "null", *this; }
+JsonWriter& JsonWriter::boolean(bool value) {
+  return separate(), out_ += value ? "true" : "false", *this;
+}
+JsonWriter& JsonWriter::raw(std::string_view json) {
+  return separate(), out_ += json, *this;
+}
+JsonWriter& JsonWriter::null() {
+  return separate(), out_ += "null", *this;
+}
 
 JsonDocument::JsonDocument(std::string_view body) : text_(body) {
-  if (body.find_first_not_of(" \t\r\n") == std::string_view::npos) throw fail(StatusCode::malformed, "the body is empty; send a JSON object");
-  if (const auto error = parser_.allocate(body.size(), kMaxDepth); error) throw fail(StatusCode::out_of_memory, "no memory to read the body");
+  if (body.find_first_not_of(" \t\r\n") == std::string_view::npos)
+    throw fail(StatusCode::malformed, "the body is empty; send a JSON object");
+  if (const auto error = parser_.allocate(body.size(), kMaxDepth); error)
+    throw fail(StatusCode::out_of_memory, "no memory to read the body");
   const auto error = parser_.parse(text_).get(root_);
   switch (error) {
     case simdjson::SUCCESS: break;
-    case simdjson::DEPTH_ERROR: throw fail(StatusCode::malformed, "the body is nested deeper than {} levels", kMaxDepth);
+    case simdjson::DEPTH_ERROR:
+      throw fail(StatusCode::malformed, "the body is nested deeper than {} levels", kMaxDepth);
     case simdjson::UTF8_ERROR: throw fail(StatusCode::malformed, "the body is not valid UTF-8");
-    case simdjson::NUMBER_ERROR: throw fail(StatusCode::malformed, "the body holds a number that is not valid or has more than 64 bits");
+    case simdjson::NUMBER_ERROR:
+      throw fail(StatusCode::malformed, "the body holds a number that is not valid or has more than 64 bits");
     default: throw fail(StatusCode::malformed, "the body is not valid JSON: {}", simdjson::error_message(error));
   }
   check_duplicates(root_, nullptr);
@@ -126,7 +145,8 @@ JsonDocument::JsonDocument(std::string_view body) : text_(body) {
 
 JsonFields::JsonFields(Json object, std::string where) : where_(std::move(where)) {
   if (!object.is_object())
-    throw fail(where_.empty() ? StatusCode::malformed : StatusCode::invalid, "{} must be a JSON object, is {}", where_.empty() ? "the body" : where_.substr(0, where_.size() - 1), shown(object));
+    throw fail(where_.empty() ? StatusCode::malformed : StatusCode::invalid, "{} must be a JSON object, is {}",
+               where_.empty() ? "the body" : where_.substr(0, where_.size() - 1), shown(object));
   object_ = object;
 }
 

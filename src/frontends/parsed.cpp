@@ -4,14 +4,16 @@ namespace inazuma {
 
 void check_batch(size_t items, const ParseLimits& limits) {
   if (items > static_cast<size_t>(limits.max_client_batch))
-    throw fail(StatusCode::too_large, "inputs has {} items, the limit is {} (--max-client-batch-size)", items, limits.max_client_batch);
+    throw fail(StatusCode::too_large, "inputs has {} items, the limit is {} (--max-client-batch-size)", items,
+               limits.max_client_batch);
 }
 
 void report_unknown(const JsonFields& fields, const ParseLimits& limits, std::vector<std::string>& warnings) {
   constexpr size_t kMostWarnings = 8;  // they travel in one header line
   const std::vector<std::string> unknown = fields.unknown();
   for (const std::string& name : unknown) {
-    if (warnings.size() >= kMostWarnings) return warnings.push_back(fmt::format("{} parameters are not known", unknown.size()));
+    if (warnings.size() >= kMostWarnings)
+      return warnings.push_back(fmt::format("{} parameters are not known", unknown.size()));
     const auto near = nearest(name, fields.known());
     std::string sentence = fmt::format("parameter {} is not known", quoted(name));
     if (near) sentence += fmt::format(", did you mean '{}'?", *near);
@@ -29,16 +31,23 @@ void parse_beams(JsonFields& fields, GenerationParameters& p) {
   p.length_penalty = fields.real("length_penalty");
   if (const auto early = fields.find("early_stopping")) {
     std::string_view text;
-    if (early->is_bool()) p.early_stopping = bool(*early) ? EarlyStopping::full : EarlyStopping::heuristic;
-    else if (!early->get(text) && text == "never") p.early_stopping = EarlyStopping::never;
-    else throw fail(StatusCode::invalid, "early_stopping is {}, must be true, false or \"never\"", shown(*early));
+    if (early->is_bool())
+      p.early_stopping = bool(*early) ? EarlyStopping::full : EarlyStopping::heuristic;
+    else if (!early->get(text) && text == "never")
+      p.early_stopping = EarlyStopping::never;
+    else
+      throw fail(StatusCode::invalid, "early_stopping is {}, must be true, false or \"never\"", shown(*early));
   }
   if (const auto groups = fields.integer("num_beam_groups", 1, kMostBeams); groups.value_or(1) > 1)
-    throw fail(StatusCode::invalid, "num_beam_groups is {}: groups of beams are not offered here, leave it out", *groups);
+    throw fail(StatusCode::invalid, "num_beam_groups is {}: groups of beams are not offered here, leave it out",
+               *groups);
   if (const auto penalty = fields.real("diversity_penalty"); penalty.value_or(0.0f) != 0.0f)
-    throw fail(StatusCode::invalid, "diversity_penalty is {}: groups of beams are not offered here, leave it out", *penalty);
+    throw fail(StatusCode::invalid, "diversity_penalty is {}: groups of beams are not offered here, leave it out",
+               *penalty);
   for (const char* name : {"constraints", "force_words_ids"})
-    if (const auto value = fields.find(name)) throw fail(StatusCode::invalid, "{} is {}: constrained beams are not offered here, leave it out", name, shown(*value));
+    if (const auto value = fields.find(name))
+      throw fail(StatusCode::invalid, "{} is {}: constrained beams are not offered here, leave it out", name,
+                 shown(*value));
 }
 
 }  // namespace
@@ -66,8 +75,10 @@ GenerationParameters parse_generation(JsonFields& fields, const ParseLimits& lim
   p.top_n_tokens = fields.integer("top_n_tokens", 0, 20);
   p.best_of = fields.integer("best_of", 1, 16).value_or(1);
   p.stop = fields.texts("stop").value_or(std::vector<std::string>{});
-  for (auto& stop : fields.texts("stop_sequences").value_or(std::vector<std::string>{})) p.stop.push_back(std::move(stop));
-  if (p.stop.size() > static_cast<size_t>(limits.max_stop)) throw fail(StatusCode::invalid, "stop has {} strings, at most {} are allowed", p.stop.size(), limits.max_stop);
+  for (auto& stop : fields.texts("stop_sequences").value_or(std::vector<std::string>{}))
+    p.stop.push_back(std::move(stop));
+  if (p.stop.size() > static_cast<size_t>(limits.max_stop))
+    throw fail(StatusCode::invalid, "stop has {} strings, at most {} are allowed", p.stop.size(), limits.max_stop);
   p.bad_words = fields.texts("bad_words").value_or(std::vector<std::string>{});
   parse_beams(fields, p);
   for (const char* name : {"watermark", "grammar"})
@@ -80,8 +91,10 @@ Truncation parse_truncation(JsonFields& fields) {
   Truncation out;
   out.truncate = fields.boolean("truncate");
   if (const auto side = fields.text("truncation_direction")) {
-    if (*side == "left" || *side == "Left") out.side = TruncationSide::left;
-    else if (*side != "right" && *side != "Right") throw fail(StatusCode::invalid, "truncation_direction is {}, must be 'left' or 'right'", quoted(*side));
+    if (*side == "left" || *side == "Left")
+      out.side = TruncationSide::left;
+    else if (*side != "right" && *side != "Right")
+      throw fail(StatusCode::invalid, "truncation_direction is {}, must be 'left' or 'right'", quoted(*side));
   }
   return out;
 }

@@ -20,7 +20,9 @@ std::string host_name(std::string_view text) {
 }
 
 std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : static_cast<char>(c); });
+  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : static_cast<char>(c);
+  });
   return text;
 }
 
@@ -38,18 +40,24 @@ bool same_secret(std::string_view a, std::string_view b) {
   return CRYPTO_memcmp(x.data(), y.data(), x.size()) == 0;
 }
 
-bool changes_or_computes(std::string_view method) { return method != "GET" && method != "HEAD" && method != "OPTIONS"; }
+bool changes_or_computes(std::string_view method) {
+  return method != "GET" && method != "HEAD" && method != "OPTIONS";
+}
 
-bool of_kserve(std::string_view path) { return path == "/v2" || path.starts_with("/v2/"); }
+bool of_kserve(std::string_view path) {
+  return path == "/v2" || path.starts_with("/v2/");
+}
 
 void refuse(const std::shared_ptr<HttpExchange>& exchange, StatusCode code, std::string sentence) {
-  exchange->respond(error_response(Status(code, std::move(sentence)), of_kserve(exchange->request().path) ? Dialect::kserve : Dialect::task));
+  exchange->respond(error_response(Status(code, std::move(sentence)),
+                                   of_kserve(exchange->request().path) ? Dialect::kserve : Dialect::task));
 }
 
 // Segment by segment; false when they differ.
 bool match_pattern(std::string_view pattern, std::string_view path, RouteMatch& match) {
   while (!pattern.empty() && !path.empty()) {
-    const std::string_view want = pattern.substr(1, pattern.find('/', 1) - 1), got = path.substr(1, path.find('/', 1) - 1);
+    const std::string_view want = pattern.substr(1, pattern.find('/', 1) - 1),
+                           got = path.substr(1, path.find('/', 1) - 1);
     pattern.remove_prefix(std::min(pattern.size(), want.size() + 1));
     path.remove_prefix(std::min(path.size(), got.size() + 1));
     if (!want.starts_with('{')) {
@@ -72,7 +80,9 @@ bool match_pattern(std::string_view pattern, std::string_view path, RouteMatch& 
 std::pair<std::string, std::string> Router::split_model(std::string_view rest) const {
   std::string best;
   for (const ServedModel& model : core_.repository().snapshot()->models)
-    if (rest.starts_with(model.id) && (rest.size() == model.id.size() || rest[model.id.size()] == '/') && model.id.size() > best.size()) best = model.id;
+    if (rest.starts_with(model.id) && (rest.size() == model.id.size() || rest[model.id.size()] == '/') &&
+        model.id.size() > best.size())
+      best = model.id;
   if (best.empty()) best = std::string(rest.substr(0, rest.find('/')));
   return {best, std::string(rest.substr(best.size()))};
 }
@@ -98,7 +108,8 @@ Router::Found Router::find_pattern(std::string_view method, std::string_view pat
     if (!of_kserve(route.path) || !match_pattern(route.path, path, match)) continue;
     if (route.method == method || (route.method == "GET" && method == "HEAD")) {
       // "/v2/models/stats" stands for itself before it stands for a model.
-      if (out.route == nullptr || route.path == path) out.route = &route, out.pattern = route.path, out.match = std::move(match);
+      if (out.route == nullptr || route.path == path)
+        out.route = &route, out.pattern = route.path, out.match = std::move(match);
       continue;
     }
     out.allow += (out.allow.empty() ? "" : ", ") + route.method + (route.method == "GET" ? ", HEAD" : "");
@@ -123,11 +134,13 @@ Router::Found Router::find(const HttpRequest& request) const {
     const size_t slash = rest.find('/');
     out = find_path(request.method, "/", true);
     out.pattern = "/pipeline/{task}/{id}";
-    out.match = {slash == std::string_view::npos ? "" : std::string(rest.substr(slash + 1)), std::string(rest.substr(0, slash))};
+    out.match = {slash == std::string_view::npos ? "" : std::string(rest.substr(slash + 1)),
+                 std::string(rest.substr(0, slash))};
   } else {
     out = find_path(request.method, path, false);
   }
-  if (const auto header = find_header(request.headers, "x-model"); header && out.match.model.empty()) out.match.model = *header;
+  if (const auto header = find_header(request.headers, "x-model"); header && out.match.model.empty())
+    out.match.model = *header;
   return out;
 }
 
@@ -136,7 +149,8 @@ bool Router::host_allowed(const HttpRequest& request) const {
   const auto header = find_header(request.headers, "host");
   if (!header) return true;  // HTTP/1.0 clients; no browser leaves it out
   const std::string host = lower(host_name(*header));
-  return is_loopback(host) || std::find(guard_.allowed_hosts.begin(), guard_.allowed_hosts.end(), host) != guard_.allowed_hosts.end();
+  return is_loopback(host) ||
+         std::find(guard_.allowed_hosts.begin(), guard_.allowed_hosts.end(), host) != guard_.allowed_hosts.end();
 }
 
 bool Router::origin_allowed(const HttpRequest& request, std::string_view origin) const {
@@ -155,8 +169,11 @@ bool KeyRing::holds(std::string_view given) const {
 bool key_valid(const GuardOptions& guard, const Headers& headers) {
   if (guard.api_keys->empty()) return true;
   std::string_view given;
-  if (const auto header = find_header(headers, "authorization"); header && header->size() > 7 && lower(std::string(header->substr(0, 7))) == "bearer ") given = header->substr(7);
-  else if (const auto plain = find_header(headers, "x-api-key")) given = *plain;
+  if (const auto header = find_header(headers, "authorization");
+      header && header->size() > 7 && lower(std::string(header->substr(0, 7))) == "bearer ")
+    given = header->substr(7);
+  else if (const auto plain = find_header(headers, "x-api-key"))
+    given = *plain;
   return guard.api_keys->holds(given);
 }
 
@@ -174,22 +191,30 @@ Headers cors_headers(const GuardOptions& guard, const HttpRequest& request) {
   const auto origin = find_header(request.headers, "origin");
   if (!origin) return {};
   const bool any = std::find(guard.cors_origins.begin(), guard.cors_origins.end(), "*") != guard.cors_origins.end();
-  if (!any && std::find(guard.cors_origins.begin(), guard.cors_origins.end(), *origin) == guard.cors_origins.end()) return {};
-  Headers out{{"access-control-allow-origin", any && !guard.cors_credentials ? "*" : std::string(*origin)}, {"vary", "origin"}};
+  if (!any && std::find(guard.cors_origins.begin(), guard.cors_origins.end(), *origin) == guard.cors_origins.end())
+    return {};
+  Headers out{{"access-control-allow-origin", any && !guard.cors_credentials ? "*" : std::string(*origin)},
+              {"vary", "origin"}};
   if (guard.cors_credentials) out.emplace_back("access-control-allow-credentials", "true");
   out.emplace_back("access-control-expose-headers",
-                   "x-request-id, retry-after, retry-after-ms, x-warning, x-compute-type, x-compute-time, x-compute-characters, x-compute-tokens, x-total-time, "
-                   "x-tokenization-time, x-queue-time, x-inference-time, x-validation-time, x-time-per-token, x-prompt-tokens, x-generated-tokens");
+                   "x-request-id, retry-after, retry-after-ms, x-warning, x-compute-type, x-compute-time, "
+                   "x-compute-characters, x-compute-tokens, x-total-time, "
+                   "x-tokenization-time, x-queue-time, x-inference-time, x-validation-time, x-time-per-token, "
+                   "x-prompt-tokens, x-generated-tokens");
   return out;
 }
 
 void Router::preflight(const std::shared_ptr<HttpExchange>& exchange, std::string_view allow) const {
-  HttpResponse response{.status = 204, .content_type = "", .body = "", .headers = cors_headers(guard_, exchange->request())};
+  HttpResponse response{
+      .status = 204, .content_type = "", .body = "", .headers = cors_headers(guard_, exchange->request())};
   const std::string methods = fmt::format("{}, OPTIONS", allow);
   response.headers.emplace_back("allow", methods);
   if (response.headers.size() > 1) {
     response.headers.emplace_back("access-control-allow-methods", methods);
-    std::string headers = guard_.cors_headers.empty() ? std::string(find_header(exchange->request().headers, "access-control-request-headers").value_or("")) : "";
+    std::string headers =
+        guard_.cors_headers.empty()
+            ? std::string(find_header(exchange->request().headers, "access-control-request-headers").value_or(""))
+            : "";
     for (const std::string& name : guard_.cors_headers) headers += (headers.empty() ? "" : ", ") + name;
     if (!headers.empty()) response.headers.emplace_back("access-control-allow-headers", headers);
     response.headers.emplace_back("access-control-max-age", "600");
@@ -202,28 +227,42 @@ void Router::handle(const std::shared_ptr<HttpExchange>& exchange) const {
   Found found = find(request);
   exchange->route = found.route == nullptr ? "unknown" : found.pattern;
   if (!host_allowed(request))
-    return refuse(exchange, StatusCode::forbidden, fmt::format("host {} is not a loopback name; start with --allowed-host to serve it", quoted(*find_header(request.headers, "host"))));
-  if (request.method == "OPTIONS" && (found.route != nullptr || !found.allow.empty())) return preflight(exchange, found.allow);
-  if (const auto origin = find_header(request.headers, "origin"); origin && changes_or_computes(request.method) && !origin_allowed(request, *origin))
-    return refuse(exchange, StatusCode::forbidden, fmt::format("origin {} is not allowed; start with --cors-allow-origin to let its pages in", quoted(*origin)));
-  const bool open = found.route != nullptr && (found.route->access == Access::open || (found.route->access == Access::page && wants_html(request)));
+    return refuse(exchange, StatusCode::forbidden,
+                  fmt::format("host {} is not a loopback name; start with --allowed-host to serve it",
+                              quoted(*find_header(request.headers, "host"))));
+  if (request.method == "OPTIONS" && (found.route != nullptr || !found.allow.empty()))
+    return preflight(exchange, found.allow);
+  if (const auto origin = find_header(request.headers, "origin");
+      origin && changes_or_computes(request.method) && !origin_allowed(request, *origin))
+    return refuse(
+        exchange, StatusCode::forbidden,
+        fmt::format("origin {} is not allowed; start with --cors-allow-origin to let its pages in", quoted(*origin)));
+  const bool open = found.route != nullptr && (found.route->access == Access::open ||
+                                               (found.route->access == Access::page && wants_html(request)));
   if (!open && !key_valid(guard_, request.headers))
-    return refuse(exchange, StatusCode::unauthenticated, "a key is needed: send 'Authorization: Bearer KEY' or 'x-api-key: KEY'");
+    return refuse(exchange, StatusCode::unauthenticated,
+                  "a key is needed: send 'Authorization: Bearer KEY' or 'x-api-key: KEY'");
   if (found.route != nullptr) {
     const auto restriction = guard_.restricted_http.find(found.route->group);
     if (restriction != guard_.restricted_http.end() && !meets(restriction->second, request.headers))
-      return refuse(exchange, StatusCode::forbidden, fmt::format("This API is restricted, expecting header '{}'", restriction->second.header));
+      return refuse(exchange, StatusCode::forbidden,
+                    fmt::format("This API is restricted, expecting header '{}'", restriction->second.header));
     return found.route->handler(exchange, found.match);
   }
   if (!found.allow.empty()) {
     const bool kserve = of_kserve(request.path);
-    const std::string sentence = kserve ? "Method Not Allowed" : fmt::format("{} is not answered here, use {}", quoted(request.method), found.allow);
-    HttpResponse response = error_response(Status(StatusCode::invalid, sentence), kserve ? Dialect::kserve : Dialect::task);
+    const std::string sentence =
+        kserve ? "Method Not Allowed"
+               : fmt::format("{} is not answered here, use {}", quoted(request.method), found.allow);
+    HttpResponse response =
+        error_response(Status(StatusCode::invalid, sentence), kserve ? Dialect::kserve : Dialect::task);
     response.status = 405;
     response.headers.emplace_back("allow", found.allow);
     return exchange->respond(std::move(response));
   }
-  refuse(exchange, StatusCode::not_found, of_kserve(request.path) ? "Not Found" : fmt::format("no route {}; GET /docs lists them", quoted(request.path)));
+  refuse(
+      exchange, StatusCode::not_found,
+      of_kserve(request.path) ? "Not Found" : fmt::format("no route {}; GET /docs lists them", quoted(request.path)));
 }
 
 }  // namespace inazuma

@@ -21,8 +21,8 @@ enum class Access {
 };
 
 struct RouteMatch {
-  std::string model;  ///< from /models/{id}/... or the x-model header; "" = default
-  std::string task;   ///< from /pipeline/{task}/...
+  std::string model;    ///< from /models/{id}/... or the x-model header; "" = default
+  std::string task;     ///< from /pipeline/{task}/...
   std::string version;  ///< {version} of a path pattern: digits
   std::string region;   ///< {region} of a path pattern
 };
@@ -30,7 +30,8 @@ using RouteHandler = std::function<void(const std::shared_ptr<HttpExchange>&, co
 
 struct Route {
   std::string method;  ///< GET also answers HEAD
-  std::string path;    ///< exact, without trailing slash ("/" itself excepted); {model}, {version}, {region} stand for a segment
+  std::string
+      path;  ///< exact, without trailing slash ("/" itself excepted); {model}, {version}, {region} stand for a segment
   RouteHandler handler;
   Access access = Access::guarded;
   bool per_model = false;  ///< also under /models/{id}
@@ -46,14 +47,17 @@ struct Restriction {
 /// The keys that open the server; replaced while it runs. Thread-safe.
 class KeyRing {
  public:
-  void replace(std::vector<std::string> keys) { keys_.store(std::make_shared<const std::vector<std::string>>(std::move(keys))); }
+  void replace(std::vector<std::string> keys) {
+    keys_.store(std::make_shared<const std::vector<std::string>>(std::move(keys)));
+  }
   /// Without keys nobody needs one.
   bool empty() const { return keys_.load()->empty(); }
   /// Compared in constant time.
   bool holds(std::string_view given) const;
 
  private:
-  std::atomic<std::shared_ptr<const std::vector<std::string>>> keys_ = std::make_shared<const std::vector<std::string>>();
+  std::atomic<std::shared_ptr<const std::vector<std::string>>> keys_ =
+      std::make_shared<const std::vector<std::string>>();
 };
 
 struct GuardOptions {

@@ -48,9 +48,7 @@ void convert(char* out, DType out_dtype, const Tensor& part) {
 
 void to_f32(float* out, const void* source, DType dtype, int64_t count) {
   switch (dtype) {
-    case DType::f32:
-      std::memcpy(out, source, static_cast<size_t>(count) * sizeof(float));
-      return;
+    case DType::f32: std::memcpy(out, source, static_cast<size_t>(count) * sizeof(float)); return;
     case DType::f16:
       for (int64_t i = 0; i < count; ++i) out[i] = to_float(load<Half>(source, i));
       return;
@@ -60,8 +58,7 @@ void to_f32(float* out, const void* source, DType dtype, int64_t count) {
     case DType::f64:
       for (int64_t i = 0; i < count; ++i) out[i] = static_cast<float>(load<double>(source, i));
       return;
-    default:
-      throw fail(StatusCode::internal, "cannot convert {} to float32", name(dtype));
+    default: throw fail(StatusCode::internal, "cannot convert {} to float32", name(dtype));
   }
 }
 

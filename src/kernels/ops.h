@@ -206,9 +206,9 @@ class Ops {
   // Recorded steps. ---------------------------------------------------------------------------------------------------
   /// Whether `record` does anything here.
   virtual bool records() const { return false; }
-  /// Calls `work`, whose step operations are recorded instead of done. It has been run once before with the same shapes,
-  /// and neither allocates, uploads nor downloads. Recordings are dropped before their home. Null where records() is
-  /// false (and `work` is not called).
+  /// Calls `work`, whose step operations are recorded instead of done. It has been run once before with the same
+  /// shapes, and neither allocates, uploads nor downloads. Recordings are dropped before their home. Null where
+  /// records() is false (and `work` is not called).
   virtual std::unique_ptr<Recording> record(const std::function<void()>& work);
   /// Does what was recorded, in stream order, with what the arrays hold now. The recording must outlive the work.
   virtual void replay(const Recording& recording);

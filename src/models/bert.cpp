@@ -179,7 +179,8 @@ class Bert final : public Model {
 
     Tensor x = lane.inputs;
     if (!x.defined()) {
-      if (info_.vocab == 0) throw fail(StatusCode::unsupported, "this network has no embeddings: it takes hidden states");
+      if (info_.vocab == 0)
+        throw fail(StatusCode::unsupported, "this network has no embeddings: it takes hidden states");
       const EmbeddingTerm terms[] = {{weights_.words.tensor, lane.ids},
                                      {weights_.types.tensor, lane.type_ids},
                                      {weights_.positions.tensor, lane.positions}};
@@ -245,10 +246,11 @@ std::shared_ptr<const Model> load(ModelSource& source) {
       source.options.encoder_only ? Task::feature_extraction : task_of(source, kTasks, Task::feature_extraction);
   check_head(source, task);
   if (source.encoder_only && task != Task::feature_extraction) {
-    throw fail(StatusCode::invalid,
-               "the FasterTransformer folder holds the encoder only, {} needs embeddings and head too: put the original "
-               "checkpoint (model.safetensors or pytorch_model.bin) beside it",
-               name(task));
+    throw fail(
+        StatusCode::invalid,
+        "the FasterTransformer folder holds the encoder only, {} needs embeddings and head too: put the original "
+        "checkpoint (model.safetensors or pytorch_model.bin) beside it",
+        name(task));
   }
   ModelInfo info = common_info(source, task);
   info.hidden = config.hidden;

@@ -34,23 +34,23 @@ Result<Task> parse_task(std::string_view text);
 
 /// Facts of a loaded model that others plan with. Immutable.
 struct ModelInfo {
-  std::string architecture;   ///< class name of the checkpoint: "BertForTokenClassification"
+  std::string architecture;  ///< class name of the checkpoint: "BertForTokenClassification"
   Task task = Task::feature_extraction;
-  int vocab = 0;              ///< ids are in [0, vocab); 0: takes hidden states only (LoadOptions::encoder_only)
+  int vocab = 0;  ///< ids are in [0, vocab); 0: takes hidden states only (LoadOptions::encoder_only)
   int hidden = 0;
-  int max_positions = 0;      ///< longest text by the position table; 0 = no such bound (T5)
-  int type_vocab = 0;         ///< token types; 0 = none
+  int max_positions = 0;  ///< longest text by the position table; 0 = no such bound (T5)
+  int type_vocab = 0;     ///< token types; 0 = none
 
-  bool has_encoder = false;   ///< uses the encoder lane
-  bool has_decoder = false;   ///< uses the decoder lane, hence the pool
-  int row_width = 0;          ///< columns of Output::rows; 0 = not offered
-  int pooled_width = 0;       ///< columns of Output::pooled; 0 = not offered
+  bool has_encoder = false;  ///< uses the encoder lane
+  bool has_decoder = false;  ///< uses the decoder lane, hence the pool
+  int row_width = 0;         ///< columns of Output::rows; 0 = not offered
+  int pooled_width = 0;      ///< columns of Output::pooled; 0 = not offered
   Pooling pooling = Pooling::mean;
 
-  int kv_layers = 0;          ///< decoder layers in the pool
+  int kv_layers = 0;  ///< decoder layers in the pool
   int kv_heads = 0;
   int kv_head_dim = 0;
-  int decoder_start = -1;     ///< first decoder id of an encoder-decoder, -1 otherwise
+  int decoder_start = -1;  ///< first decoder id of an encoder-decoder, -1 otherwise
 
   std::vector<std::string> labels;  ///< id2label in id order, for classifiers
   std::string problem_type;         ///< config.json's, "" when unset
@@ -64,7 +64,8 @@ class Model {
  public:
   virtual ~Model() = default;
   virtual const ModelInfo& info() const = 0;
-  /// One step. Scratch comes from `arena`, work goes to `ops`' stream. Errors are defects (Error internal) or the device's.
+  /// One step. Scratch comes from `arena`, work goes to `ops`' stream. Errors are defects (Error internal) or the
+  /// device's.
   virtual Output forward(Ops& ops, const Batch& batch, KvView& kv, Arena& arena) const = 0;
 };
 
@@ -74,8 +75,8 @@ struct LoadOptions {
   /// A FasterTransformer folder whose tensors go before the directory's own. Without it such a folder is read where the
   /// directory holds no other weights.
   std::optional<std::filesystem::path> converted;
-  bool encoder_only = false;       ///< leave embeddings and head out: hidden states in, hidden states out (BERT)
-  bool dry_run = false;            ///< check config and tensors, pack nothing; what is missing or misshapen is in the report only
+  bool encoder_only = false;  ///< leave embeddings and head out: hidden states in, hidden states out (BERT)
+  bool dry_run = false;  ///< check config and tensors, pack nothing; what is missing or misshapen is in the report only
 };
 
 /// What an architecture's file is given to load from.
@@ -96,16 +97,18 @@ struct LoadedModel {
 
 /// The directory's config.json, else its equal made from the config.ini of a FasterTransformer folder.
 /// Throws Error: not_found, malformed, invalid, too_large, unsupported.
-nlohmann::json model_config(const std::filesystem::path& directory, const std::optional<std::filesystem::path>& converted = {});
+nlohmann::json model_config(const std::filesystem::path& directory,
+                            const std::optional<std::filesystem::path>& converted = {});
 
 /// Reads the configuration, picks the architecture by `model_type` and `architectures`, loads and checks every tensor.
 /// unsupported: unknown architecture (lists the known); not_found, malformed, invalid: see WeightStore, WeightReader.
-Result<LoadedModel> load_model(const std::filesystem::path& directory, Ops& ops, const LoadOptions& options = {}, LoadProgress progress = {});
+Result<LoadedModel> load_model(const std::filesystem::path& directory, Ops& ops, const LoadOptions& options = {},
+                               LoadProgress progress = {});
 
 /// An architecture registers itself with one line at the end of its file.
 struct Architecture {
-  std::string model_type;                  ///< "bert"
-  std::vector<std::string> class_prefixes; ///< "Bert": matches architectures "BertForTokenClassification", ...
+  std::string model_type;                   ///< "bert"
+  std::vector<std::string> class_prefixes;  ///< "Bert": matches architectures "BertForTokenClassification", ...
   std::function<std::shared_ptr<const Model>(ModelSource&)> load;  ///< throws Error
 };
 struct RegisterArchitecture {
@@ -117,8 +120,8 @@ std::vector<std::string> known_architectures();
 std::optional<Task> task_of_class(std::string_view class_name);
 /// config.json's first architecture, "" when it names none.
 std::string class_of(const nlohmann::json& config);
-/// What the model is to do: options.task, else what its class stands for, else (a bare network, or no class) `fallback`.
-/// Throws wrong_task when the override, unsupported when the class, is none of `offered`.
+/// What the model is to do: options.task, else what its class stands for, else (a bare network, or no class)
+/// `fallback`. Throws wrong_task when the override, unsupported when the class, is none of `offered`.
 Task task_of(const ModelSource& source, std::span<const Task> offered, Task fallback);
 /// The fields every architecture fills alike: architecture, task, problem_type, stored_dtype.
 ModelInfo common_info(const ModelSource& source, Task task);

@@ -15,7 +15,9 @@ namespace {
 
 using nlohmann::json;
 
-json read_optional(const std::filesystem::path& file) { return std::filesystem::exists(file) ? read_json_file(file) : json::object(); }
+json read_optional(const std::filesystem::path& file) {
+  return std::filesystem::exists(file) ? read_json_file(file) : json::object();
+}
 
 int smallest_bound(std::initializer_list<int> bounds) {
   int least = 0;
@@ -24,7 +26,8 @@ int smallest_bound(std::initializer_list<int> bounds) {
   return least;
 }
 
-// Everything of a loaded directory that requests read; shared with running requests, so that a reload never pulls it away.
+// Everything of a loaded directory that requests read; shared with running requests, so that a reload never pulls it
+// away.
 struct Loaded {
   BackendInfo info;
   json config;
@@ -37,12 +40,15 @@ struct Loaded {
   TaskContext task_context() const {
     return {*tokenizer, info.model, config, info.max_input_length, auto_truncate, prompts};
   }
-  GenerationContext generation_context() const { return {*tokenizer, info.model, generation, by_pipeline, config, info.engine.max_context}; }
+  GenerationContext generation_context() const {
+    return {*tokenizer, info.model, generation, by_pipeline, config, info.engine.max_context};
+  }
 };
 
 class EngineBackend : public Backend {
  public:
-  EngineBackend(std::shared_ptr<Loaded> loaded, std::unique_ptr<Engine> engine) : loaded_(std::move(loaded)), engine_(std::move(engine)) {}
+  EngineBackend(std::shared_ptr<Loaded> loaded, std::unique_ptr<Engine> engine)
+      : loaded_(std::move(loaded)), engine_(std::move(engine)) {}
 
   const BackendInfo& info() const override { return loaded_->info; }
   EngineStats stats() const override { return engine_->stats(); }
@@ -58,7 +64,8 @@ class EngineBackend : public Backend {
       receiver.on_event(Response{std::move(status), {}, usage});
     };
     if (!can_do(info().model.task, request.work))
-      return refuse(Status(StatusCode::wrong_task, fmt::format("model {} does {}, not {}", quoted(info().id), name(info().model.task), work_name(request.work))));
+      return refuse(Status(StatusCode::wrong_task, fmt::format("model {} does {}, not {}", quoted(info().id),
+                                                               name(info().model.task), work_name(request.work))));
     const Status status = capture([&] { start(request, receiver, usage); });
     if (!status.ok()) refuse(status);
   }
@@ -80,14 +87,17 @@ class EngineBackend : public Backend {
   void start(Request& request, Receiver& receiver, Usage& usage) {
     const Clock::time_point begin = Clock::now();
     usage.validation = begin - request.arrival;
-    if (request.deadline <= begin) throw fail(StatusCode::deadline_exceeded, "the deadline passed before the request was read");
-    if (const auto* work = std::get_if<Tokenize>(&request.work)) return answer(receiver, usage, request, tokenize(*work));
+    if (request.deadline <= begin)
+      throw fail(StatusCode::deadline_exceeded, "the deadline passed before the request was read");
+    if (const auto* work = std::get_if<Tokenize>(&request.work))
+      return answer(receiver, usage, request, tokenize(*work));
     if (const auto* work = std::get_if<Decode>(&request.work)) return answer(receiver, usage, request, decode(*work));
 
     std::vector<SequenceRequest> rows;
     if (std::holds_alternative<Generation>(request.work)) {
       auto done = std::make_shared<std::function<void(Response)>>();
-      const auto job = std::make_shared<GenerationJob>(request, loaded_->generation_context(), loaded_, receiver, [done](Response r) { (*done)(std::move(r)); });
+      const auto job = std::make_shared<GenerationJob>(request, loaded_->generation_context(), loaded_, receiver,
+                                                       [done](Response r) { (*done)(std::move(r)); });
       rows = job->take_rows();
       usage.characters = job->characters();
       usage.tokenization = Clock::now() - begin;
@@ -96,7 +106,8 @@ class EngineBackend : public Backend {
       PreparedTask task = prepare_encoder_task(request.work);
       usage.characters = task.characters;
       usage.tokenization = Clock::now() - begin;
-      const auto collector = std::make_shared<RowCollector>(std::move(task), loaded_, receiver, completer(receiver, usage, request.arrival));
+      const auto collector = std::make_shared<RowCollector>(std::move(task), loaded_, receiver,
+                                                            completer(receiver, usage, request.arrival));
       rows = collector->take_rows(request);
     }
     if (const Status accepted = engine_->submit(std::move(rows)); !accepted.ok()) throw Error(accepted);
@@ -107,7 +118,8 @@ class EngineBackend : public Backend {
     return std::visit(
         [&](const auto& typed) -> PreparedTask {
           using T = std::decay_t<decltype(typed)>;
-          if constexpr (std::is_same_v<T, Generation> || std::is_same_v<T, Tokenize> || std::is_same_v<T, Decode> || std::is_same_v<T, TensorInference>)
+          if constexpr (std::is_same_v<T, Generation> || std::is_same_v<T, Tokenize> || std::is_same_v<T, Decode> ||
+                        std::is_same_v<T, TensorInference>)
             throw fail(StatusCode::internal, "{} is not an encoder task", work_name(typed));
           else
             return prepare(typed, context);
@@ -124,10 +136,12 @@ class EngineBackend : public Backend {
   TokenizeResult tokenize(const Tokenize& work) const {
     TokenizeResult out;
     for (const std::string& text : work.inputs) {
-      const Encoding encoding = loaded_->tokenizer->encode(text, {.add_special_tokens = work.add_special_tokens}).value();
+      const Encoding encoding =
+          loaded_->tokenizer->encode(text, {.add_special_tokens = work.add_special_tokens}).value();
       std::vector<TokenText>& tokens = out.tokens.emplace_back();
       for (size_t i = 0; i < encoding.size(); ++i)
-        tokens.push_back({encoding.ids[i], loaded_->tokenizer->token(encoding.ids[i]).value_or(""), encoding.special[i] != 0, encoding.offsets[i]});
+        tokens.push_back({encoding.ids[i], loaded_->tokenizer->token(encoding.ids[i]).value_or(""),
+                          encoding.special[i] != 0, encoding.offsets[i]});
     }
     return out;
   }
@@ -156,7 +170,8 @@ std::string served_name(const std::filesystem::path& directory, const BackendOpt
 
 void read_sentence_transformers(const std::filesystem::path& directory, Loaded& loaded, int& max_length) {
   const json sentence = read_optional(directory / "sentence_bert_config.json");
-  if (const auto found = sentence.find("max_seq_length"); found != sentence.end() && found->is_number_integer()) max_length = found->get<int>();
+  if (const auto found = sentence.find("max_seq_length"); found != sentence.end() && found->is_number_integer())
+    max_length = found->get<int>();
   const json settings = read_optional(directory / "config_sentence_transformers.json");
   if (const auto found = settings.find("prompts"); found != settings.end() && found->is_object())
     for (const auto& [key, value] : found->items())
@@ -166,18 +181,24 @@ void read_sentence_transformers(const std::filesystem::path& directory, Loaded& 
 // A checkpoint and a tokenizer that do not belong together give wrong answers, not errors: refuse.
 void check_vocabulary(const Tokenizer& tokenizer, const ModelInfo& model, std::vector<std::string>& warnings) {
   if (tokenizer.vocab_size() > model.vocab)
-    warnings.push_back(fmt::format("the tokenizer has {} ids but the model only {}: texts that need the higher ones are refused", tokenizer.vocab_size(), model.vocab));
+    warnings.push_back(
+        fmt::format("the tokenizer has {} ids but the model only {}: texts that need the higher ones are refused",
+                    tokenizer.vocab_size(), model.vocab));
 }
 
-// Ids that the model cannot produce end nothing and forbid nothing: left-over defaults of the checkpoint this one was made
-// from ("eos_token_id": 50256 with a vocabulary of 32000). The engine would rightly refuse them in a request.
+// Ids that the model cannot produce end nothing and forbid nothing: left-over defaults of the checkpoint this one was
+// made from ("eos_token_id": 50256 with a vocabulary of 32000). The engine would rightly refuse them in a request.
 void drop_foreign_ids(GenerationOptions& options, const ModelInfo& model, std::vector<std::string>& warnings) {
   const auto foreign = [&](int32_t id) { return id < 0 || id >= model.vocab; };
   for (const int32_t id : options.eos)
-    if (foreign(id)) warnings.push_back(fmt::format("eos_token_id {} is outside the model's vocabulary of {} and never ends a text", id, model.vocab));
+    if (foreign(id))
+      warnings.push_back(fmt::format("eos_token_id {} is outside the model's vocabulary of {} and never ends a text",
+                                     id, model.vocab));
   std::erase_if(options.eos, foreign);
   std::erase_if(options.suppress, foreign);
-  std::erase_if(options.bad_words, [&](const std::vector<int32_t>& word) { return word.empty() || std::any_of(word.begin(), word.end(), foreign); });
+  std::erase_if(options.bad_words, [&](const std::vector<int32_t>& word) {
+    return word.empty() || std::any_of(word.begin(), word.end(), foreign);
+  });
 }
 
 // Requests that say nothing of beams get the directory's: better to hear at load that none of them can be answered.
@@ -185,14 +206,18 @@ void check_beams(const Loaded& loaded, std::vector<std::string>& warnings) {
   const auto check = [&](const std::string& of, const GenerationConfig& settings) {
     const int beams = settings.options.num_beams, most = loaded.info.engine.max_sequences;
     if (beams > most)
-      warnings.push_back(fmt::format("{} asks for num_beams {}, but {} sequences run at once: requests are refused unless they name fewer (--max-batch-requests raises it)", of, beams, most));
+      warnings.push_back(
+          fmt::format("{} asks for num_beams {}, but {} sequences run at once: requests are refused unless they name "
+                      "fewer (--max-batch-requests raises it)",
+                      of, beams, most));
   };
   if (!loaded.info.model.has_decoder) return;
   check("the directory", loaded.generation);
   for (const auto& [pipeline, settings] : loaded.by_pipeline) check(pipeline, settings);
 }
 
-std::shared_ptr<EngineBackend> load(const std::filesystem::path& directory, const BackendOptions& options, const std::string& id, const std::optional<std::filesystem::path>& converted) {
+std::shared_ptr<EngineBackend> load(const std::filesystem::path& directory, const BackendOptions& options,
+                                    const std::string& id, const std::optional<std::filesystem::path>& converted) {
   const Clock::time_point begin = Clock::now();
   if (!std::filesystem::is_directory(directory)) throw fail(StatusCode::not_found, "no such directory");
   auto loaded = std::make_shared<Loaded>();
@@ -205,8 +230,12 @@ std::shared_ptr<EngineBackend> load(const std::filesystem::path& directory, cons
   std::unique_ptr<Ops> ops = std::move(make_ops(options)).value();
   BackendInfo& info = loaded->info;
   info.device = ops->description();
-  const LoadedModel model = load_model(directory, *ops, {.task = options.task, .pooling = options.pooling, .converted = converted}, options.progress).value();
-  for (const std::string& unused : model.report.unused) log::debug("unused tensor", {{"model", id}, {"tensor", unused}});
+  const LoadedModel model =
+      load_model(directory, *ops, {.task = options.task, .pooling = options.pooling, .converted = converted},
+                 options.progress)
+          .value();
+  for (const std::string& unused : model.report.unused)
+    log::debug("unused tensor", {{"model", id}, {"tensor", unused}});
 
   int sentence_length = 0;
   read_sentence_transformers(directory, *loaded, sentence_length);
@@ -215,7 +244,9 @@ std::shared_ptr<EngineBackend> load(const std::filesystem::path& directory, cons
   info.model = model.model->info();
   info.tokenizer = loaded->tokenizer->description();
   info.on_gpu = !options.device.is_cpu();
-  info.max_input_length = smallest_bound({info.model.max_positions, info.model.has_decoder ? 0 : loaded->tokenizer->model_max_length(), sentence_length, options.max_input_length});
+  info.max_input_length =
+      smallest_bound({info.model.max_positions, info.model.has_decoder ? 0 : loaded->tokenizer->model_max_length(),
+                      sentence_length, options.max_input_length});
   info.warnings = loaded->generation.warnings;
   drop_foreign_ids(loaded->generation.options, info.model, info.warnings);
   std::vector<std::string> said;  // of the same ids
@@ -236,7 +267,8 @@ Result<std::unique_ptr<Ops>> make_ops(const BackendOptions& options) {
   return make_cuda_ops({.index = options.device.index, .dtype = options.dtype, .invariant = options.batch_invariant});
 }
 
-Result<EngineBackendAccess> load_engine_backend(const std::filesystem::path& directory, const BackendOptions& options, const std::optional<std::filesystem::path>& converted) {
+Result<EngineBackendAccess> load_engine_backend(const std::filesystem::path& directory, const BackendOptions& options,
+                                                const std::optional<std::filesystem::path>& converted) {
   const std::string id = served_name(directory, options);
   Result<EngineBackendAccess> loaded = capture([&]() -> EngineBackendAccess {
     const std::shared_ptr<EngineBackend> backend = load(directory, options, id, converted);

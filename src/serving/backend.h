@@ -17,16 +17,16 @@ namespace inazuma {
 
 /// Facts for /info, logs and the page.
 struct BackendInfo {
-  std::string id;                 ///< the name it is served under
-  std::string directory_name;     ///< last component of the path: never the path itself
+  std::string id;              ///< the name it is served under
+  std::string directory_name;  ///< last component of the path: never the path itself
   ModelInfo model;
   EngineOptions engine;
   std::string tokenizer;
-  std::string device;             ///< description of the home
+  std::string device;  ///< description of the home
   bool on_gpu = false;
-  int max_input_length = 0;       ///< ids of one text, special tokens included; 0 = no bound
+  int max_input_length = 0;  ///< ids of one text, special tokens included; 0 = no bound
   double load_seconds = 0;
-  bool text = true;               ///< false: takes tensors only; `model`, `engine` and `tokenizer` say nothing
+  bool text = true;                   ///< false: takes tensors only; `model`, `engine` and `tokenizer` say nothing
   std::vector<std::string> warnings;  ///< things a person should know about this load, one sentence each
 };
 
@@ -46,22 +46,23 @@ class Backend {
 };
 
 struct BackendOptions {
-  std::string id;                          ///< "" = directory name
+  std::string id;  ///< "" = directory name
   std::optional<Task> task;
   std::optional<Pooling> pooling;
-  Device device;                           ///< cpu or cuda:n
+  Device device;  ///< cpu or cuda:n
   DType dtype = DType::f32;
-  bool batch_invariant = false;            ///< GPU: CudaOptions::invariant
-  int threads = 0;                         ///< intra-op threads (CPU)
+  bool batch_invariant = false;  ///< GPU: CudaOptions::invariant
+  int threads = 0;               ///< intra-op threads (CPU)
   EngineOptions engine;
   TokenizerOptions tokenizer;
-  bool auto_truncate = true;               ///< encoders: what an absent `truncate` means
-  int max_input_length = 0;                ///< lower the model's own bound; 0 = keep
+  bool auto_truncate = true;  ///< encoders: what an absent `truncate` means
+  int max_input_length = 0;   ///< lower the model's own bound; 0 = keep
   LoadProgress progress;
 };
 
 /// Loads model, tokenizer and configuration of a Hugging Face directory and starts its engine.
 /// Errors: of load_model, load_tokenizer, Engine::start, with the directory's name in front.
-Result<std::shared_ptr<Backend>> load_backend(const std::filesystem::path& directory, const BackendOptions& options = {});
+Result<std::shared_ptr<Backend>> load_backend(const std::filesystem::path& directory,
+                                              const BackendOptions& options = {});
 
 }  // namespace inazuma

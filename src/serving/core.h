@@ -12,8 +12,9 @@
 namespace inazuma {
 
 struct CoreOptions {
-  Clock::duration stall_timeout = std::chrono::seconds(30);  ///< an engine silent for longer is not ready; longer than the longest step
-  Clock::duration default_deadline = Clock::duration::max(); ///< for requests that bring none
+  Clock::duration stall_timeout =
+      std::chrono::seconds(30);  ///< an engine silent for longer is not ready; longer than the longest step
+  Clock::duration default_deadline = Clock::duration::max();  ///< for requests that bring none
   bool strict_readiness = true;  ///< ready only while every model is (those unloaded on purpose do not count)
 };
 
@@ -21,7 +22,7 @@ struct CoreOptions {
 struct IndexEntry {
   std::string name;
   std::string version;
-  std::string state;   ///< "READY", "UNAVAILABLE", ...
+  std::string state;  ///< "READY", "UNAVAILABLE", ...
   std::string reason;
 };
 
@@ -57,8 +58,8 @@ class Core {
   Result<std::shared_ptr<Backend>> backend(std::string_view model) const;
 
   // KServe. Statuses and sentences are Triton's.
-  /// Version -1 = the highest that is ready. not_found, or unavailable for a version that is not ready; unsupported for a
-  /// model that takes no tensors.
+  /// Version -1 = the highest that is ready. not_found, or unavailable for a version that is not ready; unsupported for
+  /// a model that takes no tensors.
   Result<std::shared_ptr<Backend>> tensor_backend(std::string_view model, int64_t version) const;
   bool model_ready(std::string_view model, int64_t version) const { return tensor_backend(model, version).ok(); }
   /// Versions that are ready, ascending (the `versions` of model metadata).
@@ -72,8 +73,8 @@ class Core {
   /// Until set, load and unload are refused and the index lists what is served.
   void set_control(std::shared_ptr<ModelControl> control) { control_ = std::move(control); }
 
-  bool ready() const;   ///< every model can serve now
-  bool live() const;    ///< no engine is stalled
+  bool ready() const;  ///< every model can serve now
+  bool live() const;   ///< no engine is stalled
   bool draining() const { return draining_.load(); }
 
   /// Readiness false from here on; requests are still taken (balancers need time to notice).

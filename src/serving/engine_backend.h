@@ -11,7 +11,8 @@ struct EngineBackendAccess {
   Engine* engine = nullptr;
 };
 
-/// load_backend with the tensors of a FasterTransformer folder going before the directory's own (LoadOptions::converted).
+/// load_backend with the tensors of a FasterTransformer folder going before the directory's own
+/// (LoadOptions::converted).
 Result<EngineBackendAccess> load_engine_backend(const std::filesystem::path& directory, const BackendOptions& options,
                                                 const std::optional<std::filesystem::path>& converted);
 

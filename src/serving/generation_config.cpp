@@ -25,17 +25,21 @@ class Reader {
   std::optional<T> number(const char* key) const {
     const auto found = object_.find(key);
     if (found == object_.end() || found->is_null()) return std::nullopt;
-    if (!found->is_number()) throw fail(StatusCode::invalid, "{}: '{}' must be a number, is {}", file_, key, found->dump());
+    if (!found->is_number())
+      throw fail(StatusCode::invalid, "{}: '{}' must be a number, is {}", file_, key, found->dump());
     const auto value = found->get<double>();
-    if (!(std::abs(value) <= static_cast<double>(std::numeric_limits<T>::max()))) throw fail(StatusCode::invalid, "{}: '{}' is {}, which is out of range", file_, key, found->dump());
-    if (std::is_integral_v<T> && value != std::floor(value)) throw fail(StatusCode::invalid, "{}: '{}' must be a whole number, is {}", file_, key, found->dump());
+    if (!(std::abs(value) <= static_cast<double>(std::numeric_limits<T>::max())))
+      throw fail(StatusCode::invalid, "{}: '{}' is {}, which is out of range", file_, key, found->dump());
+    if (std::is_integral_v<T> && value != std::floor(value))
+      throw fail(StatusCode::invalid, "{}: '{}' must be a whole number, is {}", file_, key, found->dump());
     return static_cast<T>(value);
   }
 
   std::optional<bool> boolean(const char* key) const {
     const auto found = object_.find(key);
     if (found == object_.end() || found->is_null()) return std::nullopt;
-    if (!found->is_boolean()) throw fail(StatusCode::invalid, "{}: '{}' must be true or false, is {}", file_, key, found->dump());
+    if (!found->is_boolean())
+      throw fail(StatusCode::invalid, "{}: '{}' must be true or false, is {}", file_, key, found->dump());
     return found->get<bool>();
   }
 
@@ -46,7 +50,8 @@ class Reader {
     std::vector<int32_t> out;
     const json list = found->is_array() ? *found : json::array({*found});
     for (const json& item : list) {
-      if (!item.is_number_integer()) throw fail(StatusCode::invalid, "{}: '{}' must hold token ids, has {}", file_, key, item.dump());
+      if (!item.is_number_integer())
+        throw fail(StatusCode::invalid, "{}: '{}' must hold token ids, has {}", file_, key, item.dump());
       const auto id = item.get<int64_t>();
       if (item.is_number_unsigned() ? item.get<uint64_t>() > INT32_MAX : id < INT32_MIN)
         throw fail(StatusCode::invalid, "{}: '{}' holds {}, which is out of range", file_, key, item.dump());
@@ -83,10 +88,15 @@ std::vector<std::vector<int32_t>> id_lists(const json& object, const std::string
 // Settings that would change the answer and that are not done: said, never silently dropped.
 std::vector<std::string> ignored_settings(const Reader& in, const std::string& file) {
   std::vector<std::string> out;
-  const auto warn = [&](const std::string& what) { out.push_back(fmt::format("{} asks for {}: not supported, answers are those without it", file, what)); };
-  if (in.number<int>("num_beams").value_or(1) > 1 && in.boolean("do_sample").value_or(false)) warn(fmt::format("beams that sample (do_sample with num_beams {})", *in.number<int>("num_beams")));
-  if (in.number<int>("num_beam_groups").value_or(1) > 1) warn(fmt::format("groups of beams (num_beam_groups {})", *in.number<int>("num_beam_groups")));
-  for (const char* key : {"constraints", "force_words_ids", "penalty_alpha", "guidance_scale", "sequence_bias", "exponential_decay_length_penalty", "dola_layers"})
+  const auto warn = [&](const std::string& what) {
+    out.push_back(fmt::format("{} asks for {}: not supported, answers are those without it", file, what));
+  };
+  if (in.number<int>("num_beams").value_or(1) > 1 && in.boolean("do_sample").value_or(false))
+    warn(fmt::format("beams that sample (do_sample with num_beams {})", *in.number<int>("num_beams")));
+  if (in.number<int>("num_beam_groups").value_or(1) > 1)
+    warn(fmt::format("groups of beams (num_beam_groups {})", *in.number<int>("num_beam_groups")));
+  for (const char* key : {"constraints", "force_words_ids", "penalty_alpha", "guidance_scale", "sequence_bias",
+                          "exponential_decay_length_penalty", "dola_layers"})
     if (in.has(key)) warn(key);
   if (in.number<float>("encoder_repetition_penalty").value_or(1.0f) != 1.0f) warn("encoder_repetition_penalty");
   if (in.number<int>("encoder_no_repeat_ngram_size").value_or(0) > 0) warn("encoder_no_repeat_ngram_size");
@@ -127,8 +137,10 @@ EarlyStopping early_stopping(const json& object, const std::string& file) {
 
 void read_beams(const Reader& in, const Source& source, GenerationOptions& options) {
   // Beams that sample are named in the warnings; of the two, sampling is what an answer shows.
-  options.num_beams = options.sample || in.number<int>("num_beam_groups").value_or(1) > 1 ? 1 : in.number<int>("num_beams").value_or(1);
-  if (options.num_beams < 1) throw fail(StatusCode::invalid, "{}: 'num_beams' is {}, must be at least 1", source.file, options.num_beams);
+  options.num_beams =
+      options.sample || in.number<int>("num_beam_groups").value_or(1) > 1 ? 1 : in.number<int>("num_beams").value_or(1);
+  if (options.num_beams < 1)
+    throw fail(StatusCode::invalid, "{}: 'num_beams' is {}, must be at least 1", source.file, options.num_beams);
   options.num_return_sequences = std::clamp(in.number<int>("num_return_sequences").value_or(1), 1, options.num_beams);
   options.length_penalty = in.number<float>("length_penalty").value_or(1.0f);
   options.early_stopping = early_stopping(source.object, source.file);
@@ -171,7 +183,8 @@ Result<GenerationConfig> GenerationConfig::read(const std::filesystem::path& dir
   return capture([&] { return parse(source_of(directory, config)); });
 }
 
-Result<std::map<std::string, GenerationConfig>> GenerationConfig::read_tasks(const std::filesystem::path& directory, const json& config) {
+Result<std::map<std::string, GenerationConfig>> GenerationConfig::read_tasks(const std::filesystem::path& directory,
+                                                                             const json& config) {
   return capture([&] {
     std::map<std::string, GenerationConfig> out;
     const auto tasks = config.find("task_specific_params");
@@ -184,7 +197,8 @@ Result<std::map<std::string, GenerationConfig>> GenerationConfig::read_tasks(con
       if (!settings.is_object()) continue;
       Source task{source.object, fmt::format("config.json, task_specific_params.{}", name)};
       task.object.update(settings);
-      // The pipelines allow 256 new tokens whatever the task says of the total, unless the directory itself has a total.
+      // The pipelines allow 256 new tokens whatever the task says of the total, unless the directory itself has a
+      // total.
       if (!has_length) task.object.erase("max_length");
       out.emplace(name, parse(task));
     }
@@ -210,8 +224,10 @@ void check(const GenerationParameters& p) {
   check_range("min_p", p.min_p, p.min_p >= 0 && p.min_p <= 1, "in [0, 1]");
   check_range("typical_p", p.typical_p, p.typical_p > 0 && p.typical_p <= 1, "in (0, 1]");
   check_range("repetition_penalty", p.repetition_penalty, p.repetition_penalty > 0, "greater than 0");
-  check_range("frequency_penalty", p.frequency_penalty, p.frequency_penalty >= -2 && p.frequency_penalty <= 2, "in [-2, 2]");
-  check_range("presence_penalty", p.presence_penalty, p.presence_penalty >= -2 && p.presence_penalty <= 2, "in [-2, 2]");
+  check_range("frequency_penalty", p.frequency_penalty, p.frequency_penalty >= -2 && p.frequency_penalty <= 2,
+              "in [-2, 2]");
+  check_range("presence_penalty", p.presence_penalty, p.presence_penalty >= -2 && p.presence_penalty <= 2,
+              "in [-2, 2]");
   check_range("no_repeat_ngram_size", p.no_repeat_ngram_size, p.no_repeat_ngram_size >= 0, "at least 0 (0 = off)");
   check_range("num_beams", p.num_beams, p.num_beams > 0, "at least 1");
   check_range("num_return_sequences", p.num_return_sequences, p.num_return_sequences > 0, "at least 1");
@@ -234,26 +250,37 @@ void lay_over_beams(GenerationOptions& out, const GenerationParameters& request)
   const auto beams = fmt::format("num_beams is {}{}", out.num_beams, ours ? " (generation_config.json)" : "");
   if (out.num_beams > 1) {
     out.num_return_sequences = texts;
-    if (texts > out.num_beams) throw fail(StatusCode::invalid, "num_return_sequences is {} but {}: a search keeps one text a beam", texts, beams);
-    if (out.sample) throw fail(StatusCode::invalid, "{} and do_sample is true: beams that sample are not offered, set one of them off", beams);
-    if (request.best_of > 1) throw fail(StatusCode::invalid, "{} and best_of is {}: use num_return_sequences with beams", beams, request.best_of);
-    if (request.top_n_tokens.value_or(0) > 0) throw fail(StatusCode::invalid, "{} and top_n_tokens is {}: a search tells no alternatives, set num_beams to 1", beams, *request.top_n_tokens);
+    if (texts > out.num_beams)
+      throw fail(StatusCode::invalid, "num_return_sequences is {} but {}: a search keeps one text a beam", texts,
+                 beams);
+    if (out.sample)
+      throw fail(StatusCode::invalid,
+                 "{} and do_sample is true: beams that sample are not offered, set one of them off", beams);
+    if (request.best_of > 1)
+      throw fail(StatusCode::invalid, "{} and best_of is {}: use num_return_sequences with beams", beams,
+                 request.best_of);
+    if (request.top_n_tokens.value_or(0) > 0)
+      throw fail(StatusCode::invalid, "{} and top_n_tokens is {}: a search tells no alternatives, set num_beams to 1",
+                 beams, *request.top_n_tokens);
     return;
   }
   out.num_return_sequences = 1;  // samples are rows of their own
   if (texts > 1 && !out.sample)
-    throw fail(StatusCode::invalid, "num_return_sequences is {}: greedy decoding has one answer, set num_beams or do_sample", texts);
+    throw fail(StatusCode::invalid,
+               "num_return_sequences is {}: greedy decoding has one answer, set num_beams or do_sample", texts);
   if (texts > 1 && request.best_of > 1)
-    throw fail(StatusCode::invalid, "num_return_sequences is {} and best_of is {}: give one of them", texts, request.best_of);
+    throw fail(StatusCode::invalid, "num_return_sequences is {} and best_of is {}: give one of them", texts,
+               request.best_of);
 }
 
 // New tokens allowed: request over directory, a count of new tokens over a total length (which counts `prompt`).
-int new_tokens(const GenerationParameters& request, const GenerationConfig& defaults, int prompt, int context, bool encoder_decoder) {
+int new_tokens(const GenerationParameters& request, const GenerationConfig& defaults, int prompt, int context,
+               bool encoder_decoder) {
   const int room = context - prompt;
   const auto from_total = [&](int total, const char* source) {
     if (total <= prompt)
-      throw fail(StatusCode::too_long, "{} is {} but the {} already has {} ids; raise it or use max_new_tokens", source, total,
-                 encoder_decoder ? "decoder prompt" : "prompt", prompt);
+      throw fail(StatusCode::too_long, "{} is {} but the {} already has {} ids; raise it or use max_new_tokens", source,
+                 total, encoder_decoder ? "decoder prompt" : "prompt", prompt);
     return total - prompt;
   };
   if (request.max_new_tokens) return *request.max_new_tokens;
@@ -265,7 +292,8 @@ int new_tokens(const GenerationParameters& request, const GenerationConfig& defa
 
 }  // namespace
 
-Result<GenerationOptions> resolve(const GenerationParameters& request, const GenerationConfig& defaults, int prompt, int context, bool encoder_decoder) {
+Result<GenerationOptions> resolve(const GenerationParameters& request, const GenerationConfig& defaults, int prompt,
+                                  int context, bool encoder_decoder) {
   return capture([&] {
     check(request);
     GenerationOptions out = defaults.options;
@@ -282,22 +310,33 @@ Result<GenerationOptions> resolve(const GenerationParameters& request, const Gen
     lay_over(out.ignore_eos, request.ignore_eos);
     lay_over_beams(out, request);
     out.top_tokens = request.top_n_tokens.value_or(0);
-    if (out.sample) out.seed = request.seed ? *request.seed : std::random_device{}() | (static_cast<uint64_t>(std::random_device{}()) << 32);
+    if (out.sample)
+      out.seed =
+          request.seed ? *request.seed : std::random_device{}() | (static_cast<uint64_t>(std::random_device{}()) << 32);
 
     if (prompt >= context)
-      throw fail(StatusCode::too_long, "the prompt has {} ids, the model takes {} with what it generates; shorten it or set truncate", prompt, context);
+      throw fail(StatusCode::too_long,
+                 "the prompt has {} ids, the model takes {} with what it generates; shorten it or set truncate", prompt,
+                 context);
     out.max_new_tokens = new_tokens(request, defaults, prompt, context, encoder_decoder);
     if (out.max_new_tokens > context - prompt)
-      throw fail(StatusCode::too_long, "prompt ({} ids) and max_new_tokens ({}) exceed the model's {} positions; lower max_new_tokens to {} or less",
-                 prompt, out.max_new_tokens, context, context - prompt);
+      throw fail(
+          StatusCode::too_long,
+          "prompt ({} ids) and max_new_tokens ({}) exceed the model's {} positions; lower max_new_tokens to {} or less",
+          prompt, out.max_new_tokens, context, context - prompt);
     int least = 0;
-    if (request.min_new_tokens) least = *request.min_new_tokens;
-    else if (request.min_length) least = *request.min_length - prompt;
-    else if (defaults.min_new_tokens) least = std::min(*defaults.min_new_tokens, out.max_new_tokens);
-    else if (defaults.min_length) least = std::min(*defaults.min_length - prompt, out.max_new_tokens);
+    if (request.min_new_tokens)
+      least = *request.min_new_tokens;
+    else if (request.min_length)
+      least = *request.min_length - prompt;
+    else if (defaults.min_new_tokens)
+      least = std::min(*defaults.min_new_tokens, out.max_new_tokens);
+    else if (defaults.min_length)
+      least = std::min(*defaults.min_length - prompt, out.max_new_tokens);
     out.min_new_tokens = std::max(least, 0);
     if (out.min_new_tokens > out.max_new_tokens)
-      throw fail(StatusCode::invalid, "min_new_tokens is {}, must not exceed max_new_tokens ({})", out.min_new_tokens, out.max_new_tokens);
+      throw fail(StatusCode::invalid, "min_new_tokens is {}, must not exceed max_new_tokens ({})", out.min_new_tokens,
+                 out.max_new_tokens);
     return out;
   });
 }

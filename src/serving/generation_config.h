@@ -11,10 +11,10 @@
 
 namespace inazuma {
 
-/// As transformers' GenerationConfig: read from generation_config.json if there is one, else from the generation keys of
-/// config.json. Keys that no search or sampling here uses are listed in `warnings` when they would change a result.
+/// As transformers' GenerationConfig: read from generation_config.json if there is one, else from the generation keys
+/// of config.json. Keys that no search or sampling here uses are listed in `warnings` when they would change a result.
 struct GenerationConfig {
-  GenerationOptions options;             ///< max_new_tokens only when set there
+  GenerationOptions options;  ///< max_new_tokens only when set there
   std::optional<int> max_length, max_new_tokens, min_length, min_new_tokens;
   std::optional<int> decoder_start;
   std::optional<int32_t> pad, bos;
@@ -24,13 +24,15 @@ struct GenerationConfig {
   static Result<GenerationConfig> read(const std::filesystem::path& directory, const nlohmann::json& config);
   /// The same for each pipeline that config.json's task_specific_params name ("summarization", "translation_en_to_de"),
   /// whose settings go over the directory's, as in transformers' pipelines.
-  static Result<std::map<std::string, GenerationConfig>> read_tasks(const std::filesystem::path& directory, const nlohmann::json& config);
+  static Result<std::map<std::string, GenerationConfig>> read_tasks(const std::filesystem::path& directory,
+                                                                    const nlohmann::json& config);
 };
 
 /// The options of one row: request over defaults over transformers' global defaults (top_k 50 when sampling).
-/// `prompt` = ids already on the decoder side (prompt, or the start token). Without any length given, generation may go to
-/// `context` (the most decoder ids the engine takes), at most `default_new_tokens` new.
-/// invalid names parameter, value and allowed range.
-Result<GenerationOptions> resolve(const GenerationParameters& request, const GenerationConfig& defaults, int prompt, int context, bool encoder_decoder);
+/// `prompt` = ids already on the decoder side (prompt, or the start token). Without any length given, generation may go
+/// to `context` (the most decoder ids the engine takes), at most `default_new_tokens` new. invalid names parameter,
+/// value and allowed range.
+Result<GenerationOptions> resolve(const GenerationParameters& request, const GenerationConfig& defaults, int prompt,
+                                  int context, bool encoder_decoder);
 
 }  // namespace inazuma

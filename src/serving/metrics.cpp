@@ -41,8 +41,12 @@ size_t failure_reason(StatusCode code) {
   }
 }
 
-double micros(Clock::duration duration) { return std::chrono::duration<double, std::micro>(duration).count(); }
-double seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
+double micros(Clock::duration duration) {
+  return std::chrono::duration<double, std::micro>(duration).count();
+}
+double seconds(Clock::duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
 
 // Resident bytes and open descriptors of this process, from procfs; 0 where it cannot be read.
 double resident_bytes() {
@@ -60,31 +64,49 @@ struct Metrics::Families {
   using Histograms = prometheus::Family<prometheus::Histogram>&;
 
   explicit Families(std::vector<double> bounds) : buckets(std::move(bounds)) {
-    BuildGauge().Name("inazuma_build_info").Help("Version of this program; always 1").Register(registry).Add({{"version", kVersion}}).Set(1);
+    BuildGauge()
+        .Name("inazuma_build_info")
+        .Help("Version of this program; always 1")
+        .Register(registry)
+        .Add({{"version", kVersion}})
+        .Set(1);
   }
 
-  Counters counter(const char* name, const char* help) { return BuildCounter().Name(name).Help(help).Register(registry); }
+  Counters counter(const char* name, const char* help) {
+    return BuildCounter().Name(name).Help(help).Register(registry);
+  }
   Gauges gauge(const char* name, const char* help) { return BuildGauge().Name(name).Help(help).Register(registry); }
-  Histograms histogram(const char* name, const char* help) { return BuildHistogram().Name(name).Help(help).Register(registry); }
+  Histograms histogram(const char* name, const char* help) {
+    return BuildHistogram().Name(name).Help(help).Register(registry);
+  }
 
   prometheus::Registry registry;
   std::vector<double> buckets;
 
-  Counters success = counter("nv_inference_request_success", "Number of successful inference requests, all batch sizes");
+  Counters success =
+      counter("nv_inference_request_success", "Number of successful inference requests, all batch sizes");
   Counters failure = counter("nv_inference_request_failure", "Number of failed inference requests, all batch sizes");
   Counters count = counter("nv_inference_count", "Number of inferences performed");
   Counters executions = counter("nv_inference_exec_count", "Number of model executions performed");
-  Gauges pending = gauge("nv_inference_pending_request_count", "Instantaneous number of pending requests awaiting execution");
-  Counters request_us = counter("nv_inference_request_duration_us", "Cumulative inference request duration in microseconds");
-  Counters queue_us = counter("nv_inference_queue_duration_us", "Cumulative inference queuing duration in microseconds");
-  Counters input_us = counter("nv_inference_compute_input_duration_us", "Cumulative compute input duration in microseconds (tokenization)");
-  Counters infer_us = counter("nv_inference_compute_infer_duration_us", "Cumulative compute inference duration in microseconds");
-  Counters output_us = counter("nv_inference_compute_output_duration_us", "Cumulative compute output duration in microseconds (making the answer)");
+  Gauges pending =
+      gauge("nv_inference_pending_request_count", "Instantaneous number of pending requests awaiting execution");
+  Counters request_us =
+      counter("nv_inference_request_duration_us", "Cumulative inference request duration in microseconds");
+  Counters queue_us =
+      counter("nv_inference_queue_duration_us", "Cumulative inference queuing duration in microseconds");
+  Counters input_us = counter("nv_inference_compute_input_duration_us",
+                              "Cumulative compute input duration in microseconds (tokenization)");
+  Counters infer_us =
+      counter("nv_inference_compute_infer_duration_us", "Cumulative compute inference duration in microseconds");
+  Counters output_us = counter("nv_inference_compute_output_duration_us",
+                               "Cumulative compute output duration in microseconds (making the answer)");
 
   Counters cache_hits = counter("nv_cache_num_hits_per_model", "Number of cache hits per model");
   Counters cache_misses = counter("nv_cache_num_misses_per_model", "Number of cache misses per model");
-  Counters cache_hit_us = counter("nv_cache_hit_duration_per_model", "Total cache hit duration per model, in microseconds");
-  Counters cache_miss_us = counter("nv_cache_miss_duration_per_model", "Total cache miss duration per model, in microseconds");
+  Counters cache_hit_us =
+      counter("nv_cache_hit_duration_per_model", "Total cache hit duration per model, in microseconds");
+  Counters cache_miss_us =
+      counter("nv_cache_miss_duration_per_model", "Total cache miss duration per model, in microseconds");
   Gauges load_duration = gauge("nv_model_load_duration_secs", "Model load time in seconds");
 
   Gauges state = gauge("inazuma_model_state", "1 for the state a model is in");
@@ -104,7 +126,8 @@ struct Metrics::Families {
   Counters http = counter("inazuma_http_requests_total", "HTTP requests by route, method and status");
   Histograms http_duration = histogram("inazuma_http_request_duration_seconds", "Time to answer an HTTP request");
   prometheus::Gauge& connections = gauge("inazuma_connections", "Open client connections").Add({});
-  prometheus::Gauge& inflight = gauge("inazuma_inflight_requests", "Inference requests accepted and not answered yet").Add({});
+  prometheus::Gauge& inflight =
+      gauge("inazuma_inflight_requests", "Inference requests accepted and not answered yet").Add({});
   prometheus::Gauge& resident = gauge("process_resident_memory_bytes", "Resident memory size in bytes").Add({});
 
   Gauges cpu_utilization = gauge("nv_cpu_utilization", "CPU utilization rate [0.0 - 1.0]");
@@ -119,7 +142,7 @@ struct Metrics::Families {
     prometheus::Gauge &pending, &load_duration;
     std::array<prometheus::Counter*, kReasons.size()> failures;
     prometheus::Counter *hits = nullptr, *misses = nullptr, *hit_us = nullptr, *miss_us = nullptr;  // cached models
-    prometheus::Histogram &duration, &queue_wait;        // of the model, all versions
+    prometheus::Histogram &duration, &queue_wait;  // of the model, all versions
     prometheus::Counter &prompt_tokens, &generated_tokens;
   };
   std::shared_mutex series_mutex;
@@ -206,7 +229,8 @@ struct Metrics::Families {
     template <class A, class B>
     bool operator()(const A& a, const B& b) const {
       const auto views = [](const auto& key) {
-        return std::tuple<std::string_view, std::string_view, int>(std::get<0>(key), std::get<1>(key), std::get<2>(key));
+        return std::tuple<std::string_view, std::string_view, int>(std::get<0>(key), std::get<1>(key),
+                                                                   std::get<2>(key));
       };
       return views(a) < views(b);
     }
@@ -230,13 +254,19 @@ std::vector<double> Metrics::default_buckets() {
   return {0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 60};
 }
 
-void Metrics::count_request(const std::string& model, int64_t version, const Status& status, const Usage& usage, int items) {
+void Metrics::count_request(const std::string& model, int64_t version, const Status& status, const Usage& usage,
+                            int items) {
   Families& f = *families_;
   if (!status.ok()) {
-    if (!usage.refused) f.with_series(model, version, [&](Families::Series& one) { one.failures[failure_reason(status.code())]->Increment(); });
-    if (status.code() == StatusCode::cancelled) f.cancelled.Add({{"model", model}}).Increment();
-    else if (status.code() == StatusCode::deadline_exceeded) f.deadline.Add({{"model", model}}).Increment();
-    else f.rejected.Add({{"model", model}, {"reason", std::string(name(status.code()))}}).Increment();
+    if (!usage.refused)
+      f.with_series(model, version,
+                    [&](Families::Series& one) { one.failures[failure_reason(status.code())]->Increment(); });
+    if (status.code() == StatusCode::cancelled)
+      f.cancelled.Add({{"model", model}}).Increment();
+    else if (status.code() == StatusCode::deadline_exceeded)
+      f.deadline.Add({{"model", model}}).Increment();
+    else
+      f.rejected.Add({{"model", model}, {"reason", std::string(name(status.code()))}}).Increment();
     return;
   }
   f.with_series(model, version, [&](Families::Series& one) {
@@ -246,7 +276,8 @@ void Metrics::count_request(const std::string& model, int64_t version, const Sta
     one.queue_us.Increment(micros(usage.queue));
     one.input_us.Increment(micros(usage.tokenization));
     one.infer_us.Increment(micros(usage.inference));
-    one.output_us.Increment(std::max(0.0, micros(usage.total - usage.queue - usage.tokenization - usage.inference - usage.validation)));
+    one.output_us.Increment(
+        std::max(0.0, micros(usage.total - usage.queue - usage.tokenization - usage.inference - usage.validation)));
     one.duration.Observe(seconds(usage.total));
     one.queue_wait.Observe(seconds(usage.queue));
     one.prompt_tokens.Increment(usage.prompt_tokens);
@@ -254,7 +285,8 @@ void Metrics::count_request(const std::string& model, int64_t version, const Sta
   });
 }
 
-void Metrics::count_http(std::string_view route, std::string_view method, int code, std::chrono::duration<double> took) {
+void Metrics::count_http(std::string_view route, std::string_view method, int code,
+                         std::chrono::duration<double> took) {
   Families& f = *families_;
   const auto count = [&](Families::Http& one) {
     one.requests.Increment();
@@ -262,15 +294,24 @@ void Metrics::count_http(std::string_view route, std::string_view method, int co
   };
   {
     const std::shared_lock lock(f.http_mutex);
-    if (const auto found = f.http_series.find(std::tuple(route, method, code)); found != f.http_series.end()) return count(found->second);
+    if (const auto found = f.http_series.find(std::tuple(route, method, code)); found != f.http_series.end())
+      return count(found->second);
   }
   const std::string path(route), verb(method);
   const std::unique_lock lock(f.http_mutex);
-  count(f.http_series.try_emplace({path, verb, code}, Families::Http{f.http.Add({{"route", path}, {"method", verb}, {"code", std::to_string(code)}}), f.http_duration.Add({{"route", path}}, f.buckets)}).first->second);
+  count(f.http_series
+            .try_emplace({path, verb, code},
+                         Families::Http{f.http.Add({{"route", path}, {"method", verb}, {"code", std::to_string(code)}}),
+                                        f.http_duration.Add({{"route", path}}, f.buckets)})
+            .first->second);
 }
 
-void Metrics::connections(int delta) { families_->connections.Increment(delta); }
-void Metrics::inflight(int delta) { families_->inflight.Increment(delta); }
+void Metrics::connections(int delta) {
+  families_->connections.Increment(delta);
+}
+void Metrics::inflight(int delta) {
+  families_->inflight.Increment(delta);
+}
 
 std::string Metrics::text(const RepositorySnapshot& snapshot) {
   Families& f = *families_;
@@ -286,16 +327,21 @@ std::string Metrics::text(const RepositorySnapshot& snapshot) {
   for (const ServedModel& model : snapshot.models) {
     const ServedVersion* version = model.current();
     for (ModelState state : {ModelState::loading, ModelState::ready, ModelState::failed})
-      f.state.Add({{"model", model.id}, {"state", std::string(name(state))}}).Set(version != nullptr && name(version->state) == name(state) ? 1 : 0);
+      f.state.Add({{"model", model.id}, {"state", std::string(name(state))}})
+          .Set(version != nullptr && name(version->state) == name(state) ? 1 : 0);
     if (version == nullptr || !version->backend || !version->backend->info().text) continue;
     const BackendInfo& info = version->backend->info();
     const EngineStats stats = version->backend->stats();
     f.load_seconds.Add({{"model", model.id}}).Set(info.load_seconds);
-    f.memory.Add({{"model", model.id}, {"device", info.on_gpu ? "gpu" : "cpu"}}).Set(static_cast<double>(info.model.weight_bytes));
+    f.memory.Add({{"model", model.id}, {"device", info.on_gpu ? "gpu" : "cpu"}})
+        .Set(static_cast<double>(info.model.weight_bytes));
     f.running.Add({{"model", model.id}}).Set(stats.running);
     f.waiting.Add({{"model", model.id}}).Set(stats.waiting);
-    f.kv_used.Add({{"model", model.id}}).Set(stats.kv_blocks_total == 0 ? 0 : static_cast<double>(stats.kv_blocks_used) / stats.kv_blocks_total);
-    f.batch_rows.Add({{"model", model.id}}).Set(stats.steps_total == 0 ? 0 : static_cast<double>(stats.rows_total) / static_cast<double>(stats.steps_total));
+    f.kv_used.Add({{"model", model.id}})
+        .Set(stats.kv_blocks_total == 0 ? 0 : static_cast<double>(stats.kv_blocks_used) / stats.kv_blocks_total);
+    f.batch_rows.Add({{"model", model.id}})
+        .Set(stats.steps_total == 0 ? 0
+                                    : static_cast<double>(stats.rows_total) / static_cast<double>(stats.steps_total));
   }
   f.resident.Set(resident_bytes());
   return prometheus::TextSerializer().Serialize(f.registry.Collect());
@@ -320,7 +366,8 @@ void Metrics::write_versions(const RepositorySnapshot& snapshot) {
       one.load_duration.Set(version.backend->info().load_seconds);
       inference::ModelStatistics statistics;
       version.backend->write_statistics(statistics);
-      f.follow(one.executions, version.backend->info().text ? static_cast<double>(stats.steps_total) : static_cast<double>(statistics.execution_count()));
+      f.follow(one.executions, version.backend->info().text ? static_cast<double>(stats.steps_total)
+                                                            : static_cast<double>(statistics.execution_count()));
       const auto& cache = statistics.inference_stats();
       const auto tensors = version.backend->tensor_model();
       if (!tensors || !tensors->config->response_cache().enable()) continue;

@@ -19,7 +19,8 @@ class Metrics {
   ~Metrics();
   static std::vector<double> default_buckets();
 
-  /// One ended inference request. `items` = inputs it held (rows of a tensor request's batch; 0 = answered from the cache).
+  /// One ended inference request. `items` = inputs it held (rows of a tensor request's batch; 0 = answered from the
+  /// cache).
   void count_request(const std::string& model, int64_t version, const Status& status, const Usage& usage, int items);
   void count_http(std::string_view route, std::string_view method, int code, std::chrono::duration<double> took);
   void connections(int delta);

@@ -58,7 +58,8 @@ Status Repository::announce(const std::vector<std::string>& ids) {
   auto next = std::make_shared<RepositorySnapshot>(*snapshot_);
   for (const std::string& id : ids) {
     if (next->find(id) != nullptr)
-      return Status(StatusCode::invalid, fmt::format("two models are called {}; give one another name (NAME=DIR)", quoted(id)));
+      return Status(StatusCode::invalid,
+                    fmt::format("two models are called {}; give one another name (NAME=DIR)", quoted(id)));
     next->models.push_back({.id = id, .versions = {ServedVersion{}}});
   }
   snapshot_ = std::move(next);
@@ -76,18 +77,21 @@ void Repository::change(Change&& apply) {
 
 void Repository::set_ready(std::string_view id, std::shared_ptr<Backend> backend) {
   change([&](RepositorySnapshot& next) {
-    if (ServedModel* model = find_model(next, id)) model->versions = {{.number = 1, .state = ModelState::ready, .reason = "", .backend = std::move(backend)}};
+    if (ServedModel* model = find_model(next, id))
+      model->versions = {{.number = 1, .state = ModelState::ready, .reason = "", .backend = std::move(backend)}};
   });
 }
 
 void Repository::set_failed(std::string_view id, std::string reason) {
   change([&](RepositorySnapshot& next) {
-    if (ServedModel* model = find_model(next, id)) model->versions = {{.number = 1, .state = ModelState::failed, .reason = std::move(reason), .backend = nullptr}};
+    if (ServedModel* model = find_model(next, id))
+      model->versions = {{.number = 1, .state = ModelState::failed, .reason = std::move(reason), .backend = nullptr}};
   });
 }
 
 void Repository::replace(std::string_view id, std::vector<ServedVersion> versions) {
-  std::sort(versions.begin(), versions.end(), [](const ServedVersion& a, const ServedVersion& b) { return a.number < b.number; });
+  std::sort(versions.begin(), versions.end(),
+            [](const ServedVersion& a, const ServedVersion& b) { return a.number < b.number; });
   change([&](RepositorySnapshot& next) {
     ServedModel* model = find_model(next, id);
     if (model == nullptr) model = &next.models.emplace_back(ServedModel{.id = std::string(id), .versions = {}});
@@ -104,7 +108,9 @@ void Repository::set_state(std::string_view id, int64_t number, ModelState state
 }
 
 void Repository::remove(std::string_view id) {
-  change([&](RepositorySnapshot& next) { std::erase_if(next.models, [&](const ServedModel& model) { return model.id == id; }); });
+  change([&](RepositorySnapshot& next) {
+    std::erase_if(next.models, [&](const ServedModel& model) { return model.id == id; });
+  });
 }
 
 void Repository::clear() {

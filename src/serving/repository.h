@@ -54,7 +54,8 @@ class Repository {
   void set_state(std::string_view id, int64_t number, ModelState state, std::string reason);
   /// Forgets a model.
   void remove(std::string_view id);
-  /// Lets every model go. Requests still running fail with `unavailable`: their receivers must still be there to hear it.
+  /// Lets every model go. Requests still running fail with `unavailable`: their receivers must still be there to hear
+  /// it.
   void clear();
   std::shared_ptr<const RepositorySnapshot> snapshot() const;
 

@@ -1,6 +1,7 @@
 #pragma once
-// Protocol-neutral requests: what front ends parse bytes into. One struct per kind of work; absent options are std::nullopt
-// where the model directory (or the task) supplies the default. Offsets everywhere are code points of the input.
+// Protocol-neutral requests: what front ends parse bytes into. One struct per kind of work; absent options are
+// std::nullopt where the model directory (or the task) supplies the default. Offsets everywhere are code points of the
+// input.
 
 #include <map>
 #include <optional>
@@ -30,8 +31,8 @@ struct Truncation {
 enum class Aggregation { none, simple, first, average, max };
 enum class ScoreFunction { softmax, sigmoid, none };
 
-/// Entities of each text. `spans` asks for the compact form: labels read at the first sub-token of each word, spans by the
-/// BIO rule of text/spans.h, no scores.
+/// Entities of each text. `spans` asks for the compact form: labels read at the first sub-token of each word, spans by
+/// the BIO rule of text/spans.h, no scores.
 struct TokenClassification {
   std::vector<std::string> inputs;
   Aggregation aggregation = Aggregation::simple;
@@ -46,7 +47,7 @@ struct TextClassification {
     std::optional<std::string> pair;
   };
   std::vector<Text> inputs;
-  std::optional<int> top_k;  ///< nullopt = all labels
+  std::optional<int> top_k;               ///< nullopt = all labels
   std::optional<ScoreFunction> function;  ///< nullopt = by problem_type and label count, as the pipeline does
   Truncation truncation;
 };
@@ -64,7 +65,7 @@ struct QuestionAnswering {
   };
   std::vector<Item> inputs;
   int top_k = 1;
-  std::optional<int> doc_stride;        ///< min(max_seq_len / 2, 128)
+  std::optional<int> doc_stride;  ///< min(max_seq_len / 2, 128)
   int max_answer_len = 15;
   std::optional<int> max_seq_len;       ///< min(model's, 384)
   std::optional<int> max_question_len;  ///< nullopt: the question is not cut, as in the pipeline with fast tokenizers
@@ -74,9 +75,9 @@ struct QuestionAnswering {
 
 struct FeatureExtraction {
   std::vector<Input> inputs;
-  bool all_tokens = false;              ///< one vector per token instead of the pooled one
-  bool normalize = true;                ///< pooled vectors to unit length
-  std::optional<int> dimensions;        ///< keep the first n, before normalising
+  bool all_tokens = false;        ///< one vector per token instead of the pooled one
+  bool normalize = true;          ///< pooled vectors to unit length
+  std::optional<int> dimensions;  ///< keep the first n, before normalising
   std::optional<std::string> prompt_name;
   Truncation truncation;
 };
@@ -84,7 +85,7 @@ struct FeatureExtraction {
 struct SentenceSimilarity {
   std::string source;
   std::vector<std::string> sentences;
-  FeatureExtraction options;            ///< inputs ignored
+  FeatureExtraction options;  ///< inputs ignored
 };
 
 struct ZeroShotClassification {
@@ -94,7 +95,8 @@ struct ZeroShotClassification {
   bool multi_label = false;
 };
 
-/// Generation parameters as a client may give them; what is absent comes from generation_config.json, as in transformers.
+/// Generation parameters as a client may give them; what is absent comes from generation_config.json, as in
+/// transformers.
 struct GenerationParameters {
   std::optional<int> max_new_tokens, max_length, min_new_tokens, min_length;
   std::optional<bool> do_sample;
@@ -105,9 +107,9 @@ struct GenerationParameters {
   std::optional<bool> ignore_eos;
   std::vector<std::string> stop;
   std::vector<std::string> bad_words;
-  std::optional<int> truncate;          ///< keep the last n prompt ids (TGI)
+  std::optional<int> truncate;  ///< keep the last n prompt ids (TGI)
   std::optional<int> top_n_tokens;
-  int best_of = 1;                      ///< best by mean log-probability of n samples
+  int best_of = 1;  ///< best by mean log-probability of n samples
   std::optional<int> num_beams, num_return_sequences;
   std::optional<float> length_penalty;
   std::optional<EarlyStopping> early_stopping;
@@ -117,9 +119,9 @@ struct GenerationParameters {
 struct Generation {
   std::vector<Input> inputs;
   GenerationParameters parameters;
-  bool stream = false;                  ///< token events are wanted (one input only)
-  bool return_full_text = false;        ///< causal: prompt + generated
-  bool prompt_logprobs = false;         ///< details of the prompt's tokens
+  bool stream = false;            ///< token events are wanted (one input only)
+  bool return_full_text = false;  ///< causal: prompt + generated
+  bool prompt_logprobs = false;   ///< details of the prompt's tokens
   /// Pipeline asked for ("summarization", "translation_en_to_de"): config.json may name a prefix for its texts
   /// (T5's "translate English to German: ").
   std::string pipeline;
@@ -135,12 +137,12 @@ struct Decode {
   bool skip_special_tokens = true;
 };
 
-using Work = std::variant<TokenClassification, TextClassification, FillMask, QuestionAnswering, FeatureExtraction, SentenceSimilarity,
-                          ZeroShotClassification, Generation, Tokenize, Decode, TensorInference>;
+using Work = std::variant<TokenClassification, TextClassification, FillMask, QuestionAnswering, FeatureExtraction,
+                          SentenceSimilarity, ZeroShotClassification, Generation, Tokenize, Decode, TensorInference>;
 
 struct Request {
-  std::string id;                       ///< request id, for logs and replies
-  std::string model;                    ///< "" = the default model
+  std::string id;     ///< request id, for logs and replies
+  std::string model;  ///< "" = the default model
   Work work;
   int32_t priority = 0;
   Clock::time_point arrival = Clock::now();

@@ -13,11 +13,11 @@
 namespace inazuma {
 
 struct Entity {
-  std::string label;      ///< group name (B-/I- removed), or the full label with Aggregation::none
+  std::string label;  ///< group name (B-/I- removed), or the full label with Aggregation::none
   float score = 0;
-  std::string word;       ///< input[start:end], or the raw token with Aggregation::none
+  std::string word;  ///< input[start:end], or the raw token with Aggregation::none
   TextSpan span;
-  int index = 0;          ///< token position, special tokens counted (Aggregation::none)
+  int index = 0;  ///< token position, special tokens counted (Aggregation::none)
 };
 struct TokenClassificationResult {
   std::vector<std::vector<Entity>> entities;
@@ -44,7 +44,7 @@ struct FillMaskResult {
 struct Answer {
   std::string text;
   float score = 0;
-  TextSpan span;          ///< in the context; (0, 0) and "" for an impossible question
+  TextSpan span;  ///< in the context; (0, 0) and "" for an impossible question
 };
 struct QuestionAnsweringResult {
   std::vector<std::vector<Answer>> answers;
@@ -63,20 +63,21 @@ struct ZeroShotResult {
 
 struct GeneratedToken {
   int32_t id = 0;
-  std::string text;       ///< this token alone, as the detokenizer showed it
+  std::string text;  ///< this token alone, as the detokenizer showed it
   float logprob = 0;
   bool special = false;
 };
 enum class StopCause { length, eos, stop_sequence };
 struct GeneratedText {
-  std::string text;                         ///< without prompt (unless asked), without the stop string
+  std::string text;  ///< without prompt (unless asked), without the stop string
   StopCause cause = StopCause::length;
-  std::vector<GeneratedToken> prompt;       ///< with prompt_logprobs
-  std::vector<GeneratedToken> tokens;       ///< generated ids only
+  std::vector<GeneratedToken> prompt;  ///< with prompt_logprobs
+  std::vector<GeneratedToken> tokens;  ///< generated ids only
   std::vector<std::vector<GeneratedToken>> top_tokens;
   int input_length = 0;
-  std::optional<uint64_t> seed;             ///< when sampled
-  std::vector<GeneratedText> others;        ///< best_of: the samples not chosen; num_return_sequences: the texts after the first
+  std::optional<uint64_t> seed;  ///< when sampled
+  std::vector<GeneratedText>
+      others;  ///< best_of: the samples not chosen; num_return_sequences: the texts after the first
 };
 struct GenerationResult {
   std::vector<GeneratedText> texts;
@@ -95,41 +96,43 @@ struct DecodeResult {
   std::vector<std::string> texts;
 };
 
-using Outcome = std::variant<TokenClassificationResult, TextClassificationResult, FillMaskResult, QuestionAnsweringResult, FeatureExtractionResult,
-                             SentenceSimilarityResult, ZeroShotResult, GenerationResult, TokenizeResult, DecodeResult, TensorResult>;
+using Outcome = std::variant<TokenClassificationResult, TextClassificationResult, FillMaskResult,
+                             QuestionAnsweringResult, FeatureExtractionResult, SentenceSimilarityResult, ZeroShotResult,
+                             GenerationResult, TokenizeResult, DecodeResult, TensorResult>;
 
 /// What a request cost; durations of several rows are of the slowest.
 struct Usage {
   std::string model;
-  std::string device;        ///< "cpu", "gpu"
-  int64_t version = 1;       ///< of the model that answered
-  int batch = 0;             ///< tensor requests: rows worked; 0 = answered from the cache
+  std::string device;   ///< "cpu", "gpu"
+  int64_t version = 1;  ///< of the model that answered
+  int batch = 0;        ///< tensor requests: rows worked; 0 = answered from the cache
   int characters = 0;
   int prompt_tokens = 0;
   int generated_tokens = 0;
   bool generation = false;
-  bool refused = false;      ///< found wrong before it was queued: no failure of the model
+  bool refused = false;  ///< found wrong before it was queued: no failure of the model
   Clock::duration validation{}, tokenization{}, queue{}, inference{}, total{};
 };
 
 /// The end of a request that was accepted.
 struct Response {
-  Status status;             ///< not ok: `outcome` is meaningless
+  Status status;  ///< not ok: `outcome` is meaningless
   Outcome outcome;
   Usage usage;
 };
 
 /// One step of a streamed generation. `piece` never ends inside a character; pieces joined equal the text.
 struct StreamToken {
-  int index = 0;             ///< 1, 2, ...
-  GeneratedToken token;      ///< token.text is the piece
+  int index = 0;         ///< 1, 2, ...
+  GeneratedToken token;  ///< token.text is the piece
   std::vector<GeneratedToken> top_tokens;
 };
 
 using Event = std::variant<StreamToken, TensorEvent, Response>;
 
-/// Where a request's events go. `post` runs a task on the receiver's own thread, later and in order (an asio executor, a
-/// queue); `on_event` is only ever called there: StreamToken* (or TensorEvent* of a decoupled model), then exactly one Response.
+/// Where a request's events go. `post` runs a task on the receiver's own thread, later and in order (an asio executor,
+/// a queue); `on_event` is only ever called there: StreamToken* (or TensorEvent* of a decoupled model), then exactly
+/// one Response.
 struct Receiver {
   std::function<void(std::function<void()>)> post;
   std::function<void(Event)> on_event;

@@ -8,9 +8,9 @@
 
 namespace inazuma {
 
-/// Memory comes from `source` in chunks. While the largest plan has not been seen a step may add chunks; `reset` then joins
-/// them into one of the high-water size, so that a steady step allocates nothing and addresses repeat from step to step
-/// (which recorded device graphs rely on). Not thread-safe: one arena belongs to one runner.
+/// Memory comes from `source` in chunks. While the largest plan has not been seen a step may add chunks; `reset` then
+/// joins them into one of the high-water size, so that a steady step allocates nothing and addresses repeat from step
+/// to step (which recorded device graphs rely on). Not thread-safe: one arena belongs to one runner.
 class Arena {
  public:
   using Source = std::function<Buffer(size_t bytes)>;

@@ -17,7 +17,8 @@ Result<Device> parse_device(std::string_view text) {
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), index);
     if (error == std::errc() && end == digits.data() + digits.size() && index >= 0) return Device::cuda(index);
   }
-  return Status(StatusCode::invalid, fmt::format("device {} is not known; use auto, cpu, cuda or cuda:N", quoted(text)));
+  return Status(StatusCode::invalid,
+                fmt::format("device {} is not known; use auto, cpu, cuda or cuda:N", quoted(text)));
 }
 
 }  // namespace inazuma

@@ -38,13 +38,14 @@ std::string_view name(DType dtype) {
 
 Result<DType> parse_dtype(std::string_view text) {
   if (text.starts_with("torch.")) text.remove_prefix(6);
-  for (auto dtype : {DType::f32, DType::f16, DType::bf16, DType::f64, DType::i64, DType::i32, DType::i16, DType::i8, DType::u8,
-                     DType::boolean})
+  for (auto dtype : {DType::f32, DType::f16, DType::bf16, DType::f64, DType::i64, DType::i32, DType::i16, DType::i8,
+                     DType::u8, DType::boolean})
     if (text == name(dtype)) return dtype;
   if (text == "fp32" || text == "f32" || text == "float") return DType::f32;
   if (text == "fp16" || text == "f16" || text == "half") return DType::f16;
   if (text == "bf16") return DType::bf16;
-  return Status(StatusCode::invalid, fmt::format("dtype {} is not known; use float32, float16 or bfloat16", quoted(text)));
+  return Status(StatusCode::invalid,
+                fmt::format("dtype {} is not known; use float32, float16 or bfloat16", quoted(text)));
 }
 
 float to_float(Half value) {

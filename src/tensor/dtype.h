@@ -12,8 +12,8 @@ namespace inazuma {
 
 enum class DType : uint8_t { f32, f16, bf16, f64, i64, i32, i16, i8, u8, boolean };
 
-size_t size_of(DType dtype);            ///< bytes of one element
-std::string_view name(DType dtype);     ///< "float32", "float16", "bfloat16", "int32", ...
+size_t size_of(DType dtype);         ///< bytes of one element
+std::string_view name(DType dtype);  ///< "float32", "float16", "bfloat16", "int32", ...
 /// Accepts the names of `name` and their short forms (fp32, f32, fp16, half, bf16, ...).
 Result<DType> parse_dtype(std::string_view text);
 

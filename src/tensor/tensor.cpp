@@ -28,7 +28,9 @@ bool Shape::operator==(const Shape& other) const {
   return true;
 }
 
-std::string to_string(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape.extents(), ", ")); }
+std::string to_string(const Shape& shape) {
+  return fmt::format("[{}]", fmt::join(shape.extents(), ", "));
+}
 
 Tensor::Tensor(void* data, DType dtype, const Shape& shape, Device device)
     : data_(data), dtype_(dtype), shape_(shape), device_(device) {
@@ -90,8 +92,7 @@ T* Tensor::as() const {
     if constexpr (std::is_same_v<E, uint8_t>) return DType::u8;
     if constexpr (std::is_same_v<E, bool>) return DType::boolean;
   }();
-  if (dtype_ != expected)
-    throw fail(StatusCode::internal, "a {} tensor was read as {}", name(dtype_), name(expected));
+  if (dtype_ != expected) throw fail(StatusCode::internal, "a {} tensor was read as {}", name(dtype_), name(expected));
   return static_cast<T*>(data_);
 }
 
@@ -117,13 +118,15 @@ Buffer Buffer::host(size_t bytes) {
   const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
   void* data = std::aligned_alloc(alignment, rounded == 0 ? alignment : rounded);
   if (data == nullptr) throw fail(StatusCode::out_of_memory, "cannot allocate {} bytes of host memory", bytes);
-  if (alignment == kHugePage) madvise(data, rounded, MADV_HUGEPAGE);  // advice: a kernel without huge pages may ignore it
+  if (alignment == kHugePage)
+    madvise(data, rounded, MADV_HUGEPAGE);  // advice: a kernel without huge pages may ignore it
   return Buffer(data, bytes, Device::cpu(), [](void* p) { std::free(p); });
 }
 
 Tensor Buffer::tensor(DType dtype, const Shape& shape, size_t byte_offset) const {
   const size_t needed = byte_offset + static_cast<size_t>(shape.elements()) * size_of(dtype);
-  if (needed > bytes_) throw fail(StatusCode::internal, "a tensor {} needs {} bytes of a buffer of {}", to_string(shape), needed, bytes_);
+  if (needed > bytes_)
+    throw fail(StatusCode::internal, "a tensor {} needs {} bytes of a buffer of {}", to_string(shape), needed, bytes_);
   return Tensor(static_cast<char*>(data_.get()) + byte_offset, dtype, shape, device_);
 }
 

@@ -129,16 +129,11 @@ std::string missing_slow_files(Family family, const Path& directory) {
 
 Shared load_slow(const Choice& choice, const Path& directory, const TokenizerOptions& options) {
   switch (choice.family) {
-    case Family::bert:
-      return load_slow_bert(directory);
-    case Family::bert_japanese:
-      return load_bert_japanese(directory, options);
-    case Family::t5:
-      return std::make_shared<T5Tokenizer>(TokenizerConfig::read(directory));
-    case Family::gpt2:
-      return std::make_shared<Gpt2Tokenizer>(TokenizerConfig::read(directory));
-    default:
-      break;
+    case Family::bert: return load_slow_bert(directory);
+    case Family::bert_japanese: return load_bert_japanese(directory, options);
+    case Family::t5: return std::make_shared<T5Tokenizer>(TokenizerConfig::read(directory));
+    case Family::gpt2: return std::make_shared<Gpt2Tokenizer>(TokenizerConfig::read(directory));
+    default: break;
   }
   throw fail(StatusCode::unsupported, "{}: {} is not built in", directory.string(), choice.shown);
 }

@@ -15,8 +15,8 @@
 
 namespace inazuma {
 
-/// Code points [start, end) of the original input (as Python str counts them). A token that stands for no input (a special
-/// token added by the tokenizer, a dummy prefix) has start == end; added special tokens have (0, 0).
+/// Code points [start, end) of the original input (as Python str counts them). A token that stands for no input (a
+/// special token added by the tokenizer, a dummy prefix) has start == end; added special tokens have (0, 0).
 struct TextSpan {
   int32_t start = 0;
   int32_t end = 0;
@@ -26,12 +26,12 @@ struct TextSpan {
 /// One encoded text or pair; all vectors have the same length.
 struct Encoding {
   std::vector<int32_t> ids;
-  std::vector<int32_t> type_ids;   ///< 0 first text, 1 second text (as the tokenizer class says)
+  std::vector<int32_t> type_ids;  ///< 0 first text, 1 second text (as the tokenizer class says)
   std::vector<TextSpan> offsets;
-  std::vector<uint8_t> special;    ///< 1 for tokens added by the tokenizer (special_tokens_mask)
-  std::vector<int32_t> word;       ///< index of the word the token belongs to, -1 for added tokens; a word of a MeCab
-                                   ///< model is a MeCab token, of others a pre-token (as `word_ids()` of fast tokenizers)
-  std::vector<int32_t> sequence;   ///< 0 or 1: which text; -1 for added tokens
+  std::vector<uint8_t> special;  ///< 1 for tokens added by the tokenizer (special_tokens_mask)
+  std::vector<int32_t> word;     ///< index of the word the token belongs to, -1 for added tokens; a word of a MeCab
+                                 ///< model is a MeCab token, of others a pre-token (as `word_ids()` of fast tokenizers)
+  std::vector<int32_t> sequence;  ///< 0 or 1: which text; -1 for added tokens
 
   size_t size() const { return ids.size(); }
 };
@@ -59,12 +59,13 @@ class Tokenizer {
   /// Broken UTF-8 is replaced as Python's bytes.decode(errors="replace") does (one U+FFFD per maximal ill-formed part);
   /// offsets count the replaced text.
   virtual Result<Encoding> encode(std::string_view text, const EncodeOptions& options = {}) const = 0;
-  virtual Result<Encoding> encode_pair(std::string_view first, std::string_view second, const EncodeOptions& options = {}) const = 0;
+  virtual Result<Encoding> encode_pair(std::string_view first, std::string_view second,
+                                       const EncodeOptions& options = {}) const = 0;
   /// As PreTrainedTokenizer.decode. Ids outside the vocabulary decode to nothing, as there.
   virtual std::string decode(std::span<const int32_t> ids, bool skip_special_tokens = true) const = 0;
 
-  /// False when, with special tokens shown, a later one changes the text before it (slow T5 puts the space that belongs to
-  /// a special token before the run that precedes it): such text can only be shown as a whole.
+  /// False when, with special tokens shown, a later one changes the text before it (slow T5 puts the space that belongs
+  /// to a special token before the run that precedes it): such text can only be shown as a whole.
   virtual bool decodes_in_order() const { return true; }
 
   /// Token text as stored ("##ing", "▁は", "Ġthe"); nullopt outside the vocabulary.
@@ -88,8 +89,9 @@ class Tokenizer {
 };
 
 struct TokenizerOptions {
-  /// Directories of MeCab dictionaries by the name that models use: ipadic, unidic_lite, unidic. A `dicdir/` in the model
-  /// directory wins over these. An unknown or absent dictionary is an error that says where to get it, never a substitute.
+  /// Directories of MeCab dictionaries by the name that models use: ipadic, unidic_lite, unidic. A `dicdir/` in the
+  /// model directory wins over these. An unknown or absent dictionary is an error that says where to get it, never a
+  /// substitute.
   std::map<std::string, std::filesystem::path> mecab_dictionaries;
   /// Force the slow or the fast class instead of what the directory says.
   enum class Flavour { as_named, slow, fast } flavour = Flavour::as_named;
@@ -97,7 +99,9 @@ struct TokenizerOptions {
 
 /// Detects class and files as transformers 4.57 AutoTokenizer would with the class that tokenizer_config.json names
 /// (a name ending in "Fast", or absent with tokenizer.json present: the fast program; else the slow one; a slow class
-/// whose files are missing falls back to tokenizer.json). not_found names the files looked for; malformed names file and place.
-Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const std::filesystem::path& directory, const TokenizerOptions& options = {});
+/// whose files are missing falls back to tokenizer.json). not_found names the files looked for; malformed names file
+/// and place.
+Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const std::filesystem::path& directory,
+                                                        const TokenizerOptions& options = {});
 
 }  // namespace inazuma

@@ -29,7 +29,8 @@ Json parse_without_duplicates(std::string_view file, std::string_view text) {
   try {
     return Json::parse(text.begin(), text.end(), watch);
   } catch (const Json::parse_error& error) {
-    throw fail(StatusCode::malformed, "{}: not valid JSON at byte {}: {}", file, error.byte, json_complaint(error.what()));
+    throw fail(StatusCode::malformed, "{}: not valid JSON at byte {}: {}", file, error.byte,
+               json_complaint(error.what()));
   }
 }
 

@@ -6,7 +6,8 @@ namespace inazuma {
 namespace {
 
 TEST(PythonJson, TakesPythonsThreeWordsOutsideStrings) {
-  const nlohmann::json value = parse_python_json(R"({"a": NaN, "b": [-Infinity, Infinity], "c": "NaN \" Infinity"})", "x");
+  const nlohmann::json value =
+      parse_python_json(R"({"a": NaN, "b": [-Infinity, Infinity], "c": "NaN \" Infinity"})", "x");
   EXPECT_EQ(value["a"], "NaN");
   EXPECT_EQ(value["b"][0], "-Infinity");
   EXPECT_EQ(value["c"], "NaN \" Infinity");

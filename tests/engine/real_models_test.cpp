@@ -113,8 +113,8 @@ void ask_together(Engine& engine, const std::vector<Asked>& asked, const std::ve
   }
 }
 
-void check_case(const fs::path& folder, const std::function<std::unique_ptr<Ops>()>& home,
-                const EngineOptions& options, const Closeness& close = {}) {
+void check_case(const fs::path& folder, const std::function<std::unique_ptr<Ops>()>& home, const EngineOptions& options,
+                const Closeness& close = {}) {
   std::unique_ptr<Ops> ops = home();
   const json golden = json::parse(std::ifstream(folder / "golden.json"));
   const std::shared_ptr<const Model> model = load_model(folder, *ops).value().model;

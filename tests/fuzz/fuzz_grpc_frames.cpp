@@ -25,10 +25,13 @@ Heard hear(std::string_view stream, std::optional<Coding> coding, size_t piece) 
   GrpcMessageReader reader(coding, kLimit);
   Heard out;
   while (!stream.empty() && out.code == GrpcCode::ok) {
-    out.code = reader.feed(stream.substr(0, piece), [&](std::string message) {
-      if (message.size() > kLimit) std::abort();
-      out.messages.push_back(std::move(message));
-    }).code;
+    out.code = reader
+                   .feed(stream.substr(0, piece),
+                         [&](std::string message) {
+                           if (message.size() > kLimit) std::abort();
+                           out.messages.push_back(std::move(message));
+                         })
+                   .code;
     stream.remove_prefix(std::min(piece, stream.size()));
   }
   out.inside = out.code == GrpcCode::ok && reader.inside();

@@ -47,24 +47,12 @@ void write(inazuma::JsonWriter& json, inazuma::Json value) {
       for (const auto item : dom::array(value)) write(json, item);
       json.end_array();
       return;
-    case dom::element_type::STRING:
-      json.text(value.get_string().value());
-      return;
-    case dom::element_type::INT64:
-      json.number(value.get_int64().value());
-      return;
-    case dom::element_type::UINT64:
-      json.number_u64(value.get_uint64().value());
-      return;
-    case dom::element_type::DOUBLE:
-      json.number(value.get_double().value());
-      return;
-    case dom::element_type::BOOL:
-      json.boolean(value.get_bool().value());
-      return;
-    case dom::element_type::NULL_VALUE:
-      json.null();
-      return;
+    case dom::element_type::STRING: json.text(value.get_string().value()); return;
+    case dom::element_type::INT64: json.number(value.get_int64().value()); return;
+    case dom::element_type::UINT64: json.number_u64(value.get_uint64().value()); return;
+    case dom::element_type::DOUBLE: json.number(value.get_double().value()); return;
+    case dom::element_type::BOOL: json.boolean(value.get_bool().value()); return;
+    case dom::element_type::NULL_VALUE: json.null(); return;
   }
 }
 

@@ -26,7 +26,8 @@ const TensorModel& model() {
     TensorModel out;
     out.name = "m";
     out.max_batch_size = 4;
-    out.inputs = {{"text_input", DataType::bytes, {1}, false, false, {}}, {"X", DataType::fp32, {-1, 2}, true, false, {}}};
+    out.inputs = {{"text_input", DataType::bytes, {1}, false, false, {}},
+                  {"X", DataType::fp32, {-1, 2}, true, false, {}}};
     out.outputs = out.inputs;
     return out;
   }();
@@ -48,8 +49,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string body(reinterpret_cast<const char*>(data) + 1, size - 1);
   const Status status = capture([&] {
     switch (data[0] % 4) {
-      case 0: return check(kserve::parse_inference(std::make_shared<const std::string>(body), std::nullopt, model(), 1 << 20).inference);
-      case 1: return check(kserve::parse_inference(std::make_shared<const std::string>(body), body.size() * (data[0] >> 2) / 63, model(), 1 << 20).inference);
+      case 0:
+        return check(kserve::parse_inference(std::make_shared<const std::string>(body), std::nullopt, model(), 1 << 20)
+                         .inference);
+      case 1:
+        return check(kserve::parse_inference(std::make_shared<const std::string>(body),
+                                             body.size() * (data[0] >> 2) / 63, model(), 1 << 20)
+                         .inference);
       case 2: return check(kserve::parse_generate(body, model(), 1 << 20));
       default: {
         auto message = std::make_shared<inference::ModelInferRequest>();

@@ -150,8 +150,10 @@ TEST_P(DecoderGolden, LogitsOnlyWhereWanted) {
   EXPECT_FALSE(silent.device.logits.defined());
   const StepOutput out = driver_.step({}, {{.sequence = sequence, .ids = {tail}, .want = Decode::Want::last}});
   const Expected& all = golden_.expected.at("logits." + std::to_string(last));
-  const Expected row{
-      .values = {all.values.end() - all.cols, all.values.end()}, .cols = all.cols, .tolerance = all.tolerance, .noise = all.noise};
+  const Expected row{.values = {all.values.end() - all.cols, all.values.end()},
+                     .cols = all.cols,
+                     .tolerance = all.tolerance,
+                     .noise = all.noise};
   expect_near(out.logits[0], row, "last row", ops_.compute_dtype());
 }
 
@@ -168,8 +170,7 @@ TEST_P(DecoderGolden, GreedyTokensInCompanyAsGenerate) {
        {GreedySchedule{.chunk = 1000, .stagger = 0}, GreedySchedule{.chunk = 3, .stagger = 5}}) {
     const std::vector<std::vector<int>> tokens = greedy(ops_, *model_, golden_, golden_.generations, schedule);
     for (size_t i = 0; i < tokens.size(); ++i) {
-      const std::string what =
-          "generation " + std::to_string(i) + ", chunks of " + std::to_string(schedule.chunk);
+      const std::string what = "generation " + std::to_string(i) + ", chunks of " + std::to_string(schedule.chunk);
       expect_tokens(tokens[i], golden_.generations[i], golden_, ops_, what);
     }
   }

@@ -44,7 +44,8 @@ class EncoderGolden : public testing::TestWithParam<std::tuple<std::string, std:
 
   void expect_sequence(const StepOutput& out, size_t at, size_t sequence) {
     const std::string rows = "rows." + std::to_string(sequence);
-    if (golden_.expected.contains(rows)) expect_near(out.rows[at], golden_.expected.at(rows), rows, ops_.compute_dtype());
+    if (golden_.expected.contains(rows))
+      expect_near(out.rows[at], golden_.expected.at(rows), rows, ops_.compute_dtype());
     if (golden_.expected.contains("pooled")) expect_pooled(out.pooled[at], sequence);
   }
 

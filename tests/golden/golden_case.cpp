@@ -143,7 +143,8 @@ double tolerance_in(const Expected& expected, DType dtype) {
   for (const float value : expected.values) largest = std::max(largest, std::abs(static_cast<double>(value)));
   const double rounding = dtype == DType::f16 ? 0x1p-11 : 0x1p-8;
   constexpr double kRoundings = 24;  // weights once, and each of a layer's six intermediate results, in 2 to 4 layers
-  // How a model multiplies what it is off by (sharp attention, small variances) shows in what fp32's rounding does to it.
+  // How a model multiplies what it is off by (sharp attention, small variances) shows in what fp32's rounding does to
+  // it.
   return expected.tolerance + rounding * (kRoundings * largest + 4 * expected.noise / 0x1p-24);
 }
 
@@ -158,9 +159,9 @@ void expect_near(const std::vector<float>& actual, const Expected& expected, con
     worst = distance;
     at = i;
   }
-  EXPECT_LE(worst, tolerance_in(expected, dtype)) << what << ": " << actual[at] << " instead of " << expected.values[at]
-                                       << " at row " << at / static_cast<size_t>(expected.cols) << ", column "
-                                       << at % static_cast<size_t>(expected.cols);
+  EXPECT_LE(worst, tolerance_in(expected, dtype))
+      << what << ": " << actual[at] << " instead of " << expected.values[at] << " at row "
+      << at / static_cast<size_t>(expected.cols) << ", column " << at % static_cast<size_t>(expected.cols);
 }
 
 }  // namespace inazuma::golden

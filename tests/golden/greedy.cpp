@@ -98,8 +98,8 @@ void expect_tokens(const std::vector<int>& tokens, const Generation& wanted, con
     return;
   }
   const size_t shared = std::min(tokens.size(), wanted.tokens.size());
-  const auto [ours, theirs] = std::mismatch(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(shared),
-                                            wanted.tokens.begin());
+  const auto [ours, theirs] =
+      std::mismatch(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(shared), wanted.tokens.begin());
   ASSERT_NE(theirs, wanted.tokens.end()) << what << " goes on after its end";
   ASSERT_NE(ours, tokens.end()) << what << " ends early";
   const std::vector<float> scores = oracle_scores(wanted, golden, {tokens.begin(), ours});

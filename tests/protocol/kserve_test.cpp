@@ -47,7 +47,8 @@ TensorModel model_of(std::vector<TensorSpec> inputs, int batch = 8, bool decoupl
 const TensorSpec kFloats{"X", DataType::fp32, {-1}, false, false, {}};
 const TensorSpec kTexts{"text_input", DataType::bytes, {1}, false, false, {}};
 
-ParsedInference parse(const std::string& body, std::optional<size_t> json = std::nullopt, const TensorModel& model = model_of({kFloats})) {
+ParsedInference parse(const std::string& body, std::optional<size_t> json = std::nullopt,
+                      const TensorModel& model = model_of({kFloats})) {
   return parse_inference(std::make_shared<const std::string>(body), json, model, kLimit);
 }
 
@@ -58,11 +59,14 @@ std::vector<T> values(const NamedTensor& tensor) {
   return out;
 }
 
-Status status_of(const std::function<void()>& work) { return capture([&] { work(); }); }
+Status status_of(const std::function<void()>& work) {
+  return capture([&] { work(); });
+}
 
 TEST(KserveJson, ReadsEveryDatatype) {
   const auto raw = [](const char* type, const char* data) {
-    const std::string body = std::string(R"({"inputs":[{"name":"X","shape":[2],"datatype":")") + type + R"(","data":)" + data + "}]}";
+    const std::string body =
+        std::string(R"({"inputs":[{"name":"X","shape":[2],"datatype":")") + type + R"(","data":)" + data + "}]}";
     return parse(body).inference.inputs.at(0);
   };
   EXPECT_THAT(values<uint8_t>(raw("BOOL", "[true,false]")), ElementsAre(1, 0));
@@ -73,10 +77,12 @@ TEST(KserveJson, ReadsEveryDatatype) {
   EXPECT_THAT(values<int8_t>(raw("INT8", "[-128,127]")), ElementsAre(-128, 127));
   EXPECT_THAT(values<int16_t>(raw("INT16", "[-32768,32767]")), ElementsAre(-32768, 32767));
   EXPECT_THAT(values<int32_t>(raw("INT32", "[[-2147483648],[2147483647]]")), ElementsAre(INT32_MIN, INT32_MAX));
-  EXPECT_THAT(values<int64_t>(raw("INT64", "[-9223372036854775808,9223372036854775807]")), ElementsAre(INT64_MIN, INT64_MAX));
+  EXPECT_THAT(values<int64_t>(raw("INT64", "[-9223372036854775808,9223372036854775807]")),
+              ElementsAre(INT64_MIN, INT64_MAX));
   EXPECT_THAT(values<float>(raw("FP32", "[1,-2.5]")), ElementsAre(1.f, -2.5f));
   EXPECT_THAT(values<double>(raw("FP64", "[0.1,1e300]")), ElementsAre(0.1, 1e300));
-  EXPECT_EQ(raw("BYTES", R"(["日本","ｶﾅ👩‍👩‍👧"])").data.view(), join_bytes({"日本", "ｶﾅ👩‍👩‍👧"}));
+  EXPECT_EQ(raw("BYTES", R"(["日本","ｶﾅ👩‍👩‍👧"])").data.view(),
+            join_bytes({"日本", "ｶﾅ👩‍👩‍👧"}));
   const auto odd = values<float>(raw("FP32", "[NaN,-Infinity]"));
   EXPECT_TRUE(std::isnan(odd[0]) && std::isinf(odd[1]) && odd[1] < 0);
 }
@@ -85,12 +91,14 @@ TEST(KserveJson, WritesWhatItReads) {
   const auto text = [](DataType type, const std::string& data, int64_t count) {
     const std::string body = R"({"v":)" + data + "}";
     const TensorDocument document(body);
-    return write_json_data({"X", type, {count}, read_json_data(document.root()["v"].value(), type, count, "X", kLimit)});
+    return write_json_data(
+        {"X", type, {count}, read_json_data(document.root()["v"].value(), type, count, "X", kLimit)});
   };
   EXPECT_EQ(text(DataType::boolean, "[true,false]", 2), "[true,false]");
   EXPECT_EQ(text(DataType::uint64, "[18446744073709551615]", 1), "[18446744073709551615]");
   EXPECT_EQ(text(DataType::int8, "[-128]", 1), "[-128]");
-  EXPECT_EQ(text(DataType::fp32, "[0.1,1,NaN,Infinity,-Infinity]", 5), "[0.10000000149011612,1.0,NaN,Infinity,-Infinity]");
+  EXPECT_EQ(text(DataType::fp32, "[0.1,1,NaN,Infinity,-Infinity]", 5),
+            "[0.10000000149011612,1.0,NaN,Infinity,-Infinity]");
   EXPECT_EQ(text(DataType::fp64, "[0.1]", 1), "[0.1]");
   EXPECT_EQ(text(DataType::bytes, R"(["a\"b","NaN","日本"])", 3), R"(["a\"b","NaN","日本"])");
   EXPECT_EQ(text(DataType::int32, "[]", 0), "[]");
@@ -109,18 +117,21 @@ TEST(KserveJson, SaysWhatIsWrong) {
       {R"({"inputs":[{"name":"X","shape":[1],"data":[1]}]})", "no 'datatype'"},
       {R"({"inputs":[{"name":"X","shape":[1],"datatype":"FLOAT","data":[1]}]})", "is not known"},
       {R"({"inputs":[{"name":"X","shape":[1],"datatype":"FP32"}]})", "exactly one"},
-      {R"({"inputs":[{"name":"X","shape":[1],"datatype":"FP32","data":[1],"parameters":{"binary_data_size":4}}]})", "exactly one"},
+      {R"({"inputs":[{"name":"X","shape":[1],"datatype":"FP32","data":[1],"parameters":{"binary_data_size":4}}]})",
+       "exactly one"},
       {R"({"inputs":[{"name":"X","shape":[-1],"datatype":"FP32","data":[1]}]})", "'shape' holds -1"},
       {R"({"inputs":[{"name":"X","shape":[1.5],"datatype":"FP32","data":[1]}]})", "'shape' holds"},
       {R"({"inputs":[{"name":"X","shape":[4294967296,4294967296,4],"datatype":"FP32","data":[1]}]})", "2^62"},
-      {R"({"inputs":[{"name":"X","shape":[1],"datatype":"FP32","parameters":{"binary_data_size":4}}]})", "expecting 4 additional bytes"},
+      {R"({"inputs":[{"name":"X","shape":[1],"datatype":"FP32","parameters":{"binary_data_size":4}}]})",
+       "expecting 4 additional bytes"},
       {R"({"inputs":[{"name":"X","shape":[1],"datatype":"FP16","data":[1]}]})", "binary"},
       {R"({"inputs":[{"name":"X","shape":[1],"datatype":"FP32","data":["1"]}]})", "is not a number"},
       {R"({"inputs":[{"name":"X","shape":[1],"datatype":"BYTES","data":[1]}]})", "is not a string"},
       {R"({"inputs":[{"name":"X","shape":[1],"datatype":"BOOL","data":[1]}]})", "true or false"},
       {R"({"inputs":[{"name":"X","shape":[1],"datatype":"UINT8","data":[-1]}]})", "[0, 255]"},
       {R"({"inputs":[{"name":"X","shape":[1],"datatype":"FP32","data":1}]})", "must be an array"},
-      {R"({"inputs":[{"name":"X","shape":[1],"datatype":"FP32","parameters":{"shared_memory_region":"r"}}]})", "shared_memory_byte_size"},
+      {R"({"inputs":[{"name":"X","shape":[1],"datatype":"FP32","parameters":{"shared_memory_region":"r"}}]})",
+       "shared_memory_byte_size"},
       {R"({"inputs":[],"outputs":[{"name":"Y","parameters":{"binary_data":1}}]})", "true or false"},
       {R"({"inputs":[],"outputs":[{"name":"Y","parameters":{"classification":-1}}]})", "classification"},
       {R"({"inputs":[],"parameters":{"triton_x":1}})", "reserved"},
@@ -168,8 +179,10 @@ TEST(KserveBinary, TailsAreCutInOrder) {
   EXPECT_EQ(parsed.inference.inputs[0].data.view(), "abcd");
   EXPECT_THAT(values<int8_t>(parsed.inference.inputs[1]), ElementsAre(5));
   EXPECT_EQ(parsed.inference.inputs[2].data.view(), join_bytes({"xyz"}));
-  EXPECT_THAT(status_of([&] { parse(json + "abcd", json.size()); }).message(), HasSubstr("expecting 7 additional bytes"));
-  EXPECT_THAT(status_of([&] { parse(json + "abcd" + join_bytes({"xyz"}) + "!", json.size()); }).message(), HasSubstr("unexpected additional input data"));
+  EXPECT_THAT(status_of([&] { parse(json + "abcd", json.size()); }).message(),
+              HasSubstr("expecting 7 additional bytes"));
+  EXPECT_THAT(status_of([&] { parse(json + "abcd" + join_bytes({"xyz"}) + "!", json.size()); }).message(),
+              HasSubstr("unexpected additional input data"));
 }
 
 TEST(KserveBinary, TheHeaderIsANumberWithinTheBody) {
@@ -177,7 +190,8 @@ TEST(KserveBinary, TheHeaderIsANumberWithinTheBody) {
   EXPECT_EQ(parse_json_size({}, 10), std::nullopt);
   EXPECT_EQ(size("0"), 0u);
   EXPECT_EQ(size("10"), 10u);
-  for (const char* wrong : {"", "abc", "-1", "11", "1z", " 1", "99999999999999999999"}) EXPECT_THROW(size(wrong), Error) << wrong;
+  for (const char* wrong : {"", "abc", "-1", "11", "1z", " 1", "99999999999999999999"})
+    EXPECT_THROW(size(wrong), Error) << wrong;
 }
 
 TEST(KserveBinary, RawBodiesAreTheOneInput) {
@@ -198,17 +212,21 @@ TEST(KserveBinary, RepliesCarryTheirOutputs) {
   const HttpResponse reply = format_inference("id", result, outputs);
   const auto size = std::stoul(reply.headers.at(0).second);
   EXPECT_EQ(reply.content_type, "application/octet-stream");
-  EXPECT_EQ(reply.body.substr(0, size), R"({"id":"id","model_name":"m","model_version":"3","parameters":{"note":"x"},"outputs":[)"
-                                        R"({"name":"A","datatype":"INT32","shape":[2],"parameters":{"binary_data_size":8}},{"name":"B","datatype":"INT32","shape":[1],"data":[9]}]})");
+  EXPECT_EQ(
+      reply.body.substr(0, size),
+      R"({"id":"id","model_name":"m","model_version":"3","parameters":{"note":"x"},"outputs":[)"
+      R"({"name":"A","datatype":"INT32","shape":[2],"parameters":{"binary_data_size":8}},{"name":"B","datatype":"INT32","shape":[1],"data":[9]}]})");
   EXPECT_EQ(reply.body.substr(size), std::string("\7\0\0\0\10\0\0\0", 8));
-  const HttpResponse plain = format_inference("", result, {{make_tensor<int32_t>("A", DataType::int32, {0}, {}), true, false}});
+  const HttpResponse plain =
+      format_inference("", result, {{make_tensor<int32_t>("A", DataType::int32, {0}, {}), true, false}});
   EXPECT_EQ(plain.content_type, "application/json");
   EXPECT_THAT(plain.headers, SizeIs(0));
 }
 
 TEST(KserveGenerate, MembersBecomeTensorsAndParameters) {
   const TensorModel model = model_of({kTexts, {"n", DataType::int32, {-1}, true, false, {}}});
-  const TensorInference one = parse_generate(R"({"id":"7","text_input":"東京","n":[1,2],"parameters":{"temperature":0.5},"stream":false})", model, kLimit);
+  const TensorInference one = parse_generate(
+      R"({"id":"7","text_input":"東京","n":[1,2],"parameters":{"temperature":0.5},"stream":false})", model, kLimit);
   EXPECT_EQ(one.id, "7");
   ASSERT_THAT(one.inputs, SizeIs(2));
   EXPECT_EQ(one.inputs[0].data.view(), join_bytes({"東京"}));
@@ -216,10 +234,16 @@ TEST(KserveGenerate, MembersBecomeTensorsAndParameters) {
   EXPECT_EQ(one.inputs[1].shape, (std::vector<int64_t>{1, 2}));
   EXPECT_EQ(std::get<double>(one.parameters.at("temperature")), 0.5);
   EXPECT_EQ(std::get<bool>(one.parameters.at("stream")), false);
-  for (const char* wrong : {"[]", "{", R"({"text_input":"a","parameters":{"text_input":"b"}})", R"({"text_input":"a","text_input":"b"})", R"({"other":[1]})", R"({"text_input":1})",
-                            R"({"parameters":1})", R"({"id":1})", R"({"other":null})"})
+  for (const char* wrong :
+       {"[]", "{", R"({"text_input":"a","parameters":{"text_input":"b"}})", R"({"text_input":"a","text_input":"b"})",
+        R"({"other":[1]})", R"({"text_input":1})", R"({"parameters":1})", R"({"id":1})", R"({"other":null})"})
     EXPECT_THROW(parse_generate(wrong, model, kLimit), Error) << wrong;
-  EXPECT_EQ(format_generate("7", {"m", "3", {{"text_output", DataType::bytes, {1, 1}, join_bytes({"日本"})}, make_tensor<int32_t>("n", DataType::int32, {2}, {1, 2})}, {}, false}),
+  EXPECT_EQ(format_generate("7", {"m",
+                                  "3",
+                                  {{"text_output", DataType::bytes, {1, 1}, join_bytes({"日本"})},
+                                   make_tensor<int32_t>("n", DataType::int32, {2}, {1, 2})},
+                                  {},
+                                  false}),
             R"({"id":"7","model_name":"m","model_version":"3","text_output":"日本","n":[1,2]})");
 }
 
@@ -229,7 +253,8 @@ TEST(KserveBase64, IsExact) {
   EXPECT_EQ(decode_base64("YWI=", "x"), "ab");
   EXPECT_EQ(decode_base64("YWJj", "x"), "abc");
   EXPECT_EQ(decode_base64("+/8A", "x"), std::string("\xfb\xff\0", 3));
-  for (const char* wrong : {"Y", "YQ", "YQ=", "YQ=a", "=YQ=", "Y Q=", "YQ==YQ=="}) EXPECT_THROW(decode_base64(wrong, "x"), Error) << wrong;
+  for (const char* wrong : {"Y", "YQ", "YQ=", "YQ=a", "=YQ=", "Y Q=", "YQ==YQ=="})
+    EXPECT_THROW(decode_base64(wrong, "x"), Error) << wrong;
 }
 
 std::shared_ptr<inference::ModelInferRequest> message() {
@@ -276,18 +301,29 @@ TEST(KserveGrpc, SaysWhatIsWrong) {
   using Change = std::function<void(inference::ModelInferRequest&)>;
   const std::vector<std::pair<Change, const char*>> cases = {
       {[](auto&) {}, "unable to find data"},
-      {[](auto& m) { m.mutable_inputs(0)->mutable_contents()->add_int_contents(1); }, "belongs in fp32_contents, not in int_contents"},
-      {[](auto& m) { m.mutable_inputs(0)->set_datatype("FP16"), m.mutable_inputs(0)->mutable_contents()->add_int_contents(1); }, "send raw_input_contents"},
-      {[](auto& m) { m.mutable_inputs(0)->set_datatype("INT8"), m.mutable_inputs(0)->mutable_contents()->add_int_contents(200); }, "holds 200"},
+      {[](auto& m) { m.mutable_inputs(0)->mutable_contents()->add_int_contents(1); },
+       "belongs in fp32_contents, not in int_contents"},
+      {[](auto& m) {
+         m.mutable_inputs(0)->set_datatype("FP16"), m.mutable_inputs(0)->mutable_contents()->add_int_contents(1);
+       },
+       "send raw_input_contents"},
+      {[](auto& m) {
+         m.mutable_inputs(0)->set_datatype("INT8"), m.mutable_inputs(0)->mutable_contents()->add_int_contents(200);
+       },
+       "holds 200"},
       {[](auto& m) { m.mutable_inputs(0)->set_datatype("STRING"); }, "is not known"},
       {[](auto& m) { m.mutable_inputs(0)->add_shape(-1); }, "negative"},
-      {[](auto& m) { m.add_raw_input_contents("12345678"), m.mutable_inputs(0)->mutable_contents()->add_fp32_contents(1); }, "contents field must not be specified"},
+      {[](auto& m) {
+         m.add_raw_input_contents("12345678"), m.mutable_inputs(0)->mutable_contents()->add_fp32_contents(1);
+       },
+       "contents field must not be specified"},
       {[](auto& m) { m.set_model_version("x"); }, "version"},
       {[](auto& m) { m.set_model_version("-1"); }, "version"},
       {[](auto& m) { (*m.mutable_parameters())["priority"].set_int64_param(-1); }, "priority"},
       {[](auto& m) { (*m.mutable_parameters())["triton_other"].set_bool_param(true); }, "reserved"},
       {[](auto& m) { (*m.mutable_parameters())["mine"].set_uint64_param(1); }, "mine"},
-      {[](auto& m) { (*m.mutable_inputs(0)->mutable_parameters())["shared_memory_region"].set_string_param("r"); }, "shared_memory_byte_size"},
+      {[](auto& m) { (*m.mutable_inputs(0)->mutable_parameters())["shared_memory_region"].set_string_param("r"); },
+       "shared_memory_byte_size"},
       {[](auto& m) {
          m.add_raw_input_contents("12345678");
          auto* output = m.add_outputs();
@@ -308,7 +344,8 @@ TEST(KserveGrpc, SaysWhatIsWrong) {
 /// A tensor model in a fake's clothes: answers every input under its own name.
 class TensorFake : public test::FakeBackend {
  public:
-  explicit TensorFake(TensorModel model) : FakeBackend(model.name, Task::feature_extraction), model_(std::make_shared<TensorModel>(std::move(model))) {
+  explicit TensorFake(TensorModel model)
+      : FakeBackend(model.name, Task::feature_extraction), model_(std::make_shared<TensorModel>(std::move(model))) {
     script = [this](Request request, Receiver receiver) {
       const auto& work = std::get<TensorInference>(request.work);
       TensorResult result{model_->name, std::to_string(model_->version), work.inputs, {}, false};
@@ -350,13 +387,20 @@ class FakeCall : public GrpcCall {
 class Kserve : public testing::Test {
  protected:
   Kserve() {
-    core_.repository().replace("m", {{.number = 3, .state = ModelState::ready, .reason = "", .backend = std::make_shared<TensorFake>(model_of({kFloats}))}});
-    core_.repository().replace("many", {{.number = 1, .state = ModelState::ready, .reason = "", .backend = std::make_shared<TensorFake>(model_of({kTexts}, 8, true))}});
+    core_.repository().replace("m", {{.number = 3,
+                                      .state = ModelState::ready,
+                                      .reason = "",
+                                      .backend = std::make_shared<TensorFake>(model_of({kFloats}))}});
+    core_.repository().replace("many", {{.number = 1,
+                                         .state = ModelState::ready,
+                                         .reason = "",
+                                         .backend = std::make_shared<TensorFake>(model_of({kTexts}, 8, true))}});
     options_.guard.restricted_http["model-repository"] = {"x-admin", "yes"};
     app_ = std::make_unique<App>(core_, options_);
   }
   std::shared_ptr<FakeExchange> ask(std::string method, std::string path, std::string body = "", Headers headers = {}) {
-    auto exchange = std::make_shared<FakeExchange>(request_of(std::move(method), std::move(path), std::move(headers), std::move(body)));
+    auto exchange = std::make_shared<FakeExchange>(
+        request_of(std::move(method), std::move(path), std::move(headers), std::move(body)));
     app_->handle(exchange);
     EXPECT_EQ(exchange->answers, 1);
     return exchange;
@@ -388,7 +432,9 @@ const std::string kInfer = R"({"id":"7","inputs":[{"name":"X","shape":[1,2],"dat
 TEST_F(Kserve, InfersOverHttp) {
   const auto reply = ask("POST", "/v2/models/m/infer", kInfer);
   EXPECT_EQ(reply->answer.status, 200);
-  EXPECT_EQ(reply->answer.body, R"({"id":"7","model_name":"m","model_version":"3","outputs":[{"name":"X","datatype":"FP32","shape":[1,2],"data":[1.0,2.0]}]})");
+  EXPECT_EQ(
+      reply->answer.body,
+      R"({"id":"7","model_name":"m","model_version":"3","outputs":[{"name":"X","datatype":"FP32","shape":[1,2],"data":[1.0,2.0]}]})");
   EXPECT_EQ(ask("POST", "/v2/models/m/versions/3/infer", kInfer)->answer.status, 200);
 }
 
@@ -404,7 +450,8 @@ TEST_F(Kserve, RoutesAndTheirErrors) {
       {"GET", "/v2", "", 200, "binary_tensor_data"},
       {"GET", "/v2/health/live", "", 200, ""},
       {"GET", "/v2/health/ready", "", 200, ""},
-      {"GET", "/v2/models/m", "", 200, R"("versions":["3"],"platform":"identity","inputs":[{"name":"X","datatype":"FP32","shape":[-1,-1]}])"},
+      {"GET", "/v2/models/m", "", 200,
+       R"("versions":["3"],"platform":"identity","inputs":[{"name":"X","datatype":"FP32","shape":[-1,-1]}])"},
       {"GET", "/v2/models/m/versions/3", "", 200, R"("name":"m")"},
       {"GET", "/v2/models/m/ready", "", 200, ""},
       {"GET", "/v2/models/m/config", "", 200, R"("max_batch_size":8)"},

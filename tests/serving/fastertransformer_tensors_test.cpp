@@ -166,8 +166,8 @@ TEST(Tensors, RowsOfFewerBeamsHaveEmptyOnesBehind) {
   const TensorResult got = pack_decoding(asked, answers, SIZE_MAX, declared(false, DataType::uint32), false);
   EXPECT_THAT(got.outputs[0].shape, ElementsAre(2, 2, 10));
   EXPECT_THAT(values<int32_t>(got, "output_ids"),
-              ElementsAreArray({5, 6, 7, 20, 2, 2, 2, 2, 2, 2,  2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
-                                8, 9, 30, 2, 2, 2, 2, 2, 2, 2,  8, 9, 31, 2, 2, 2, 2, 2, 2, 2}));
+              ElementsAreArray({5, 6, 7,  20, 2, 2, 2, 2, 2, 2, 2, 2, 2,  2, 2, 2, 2, 2, 2, 2,
+                                8, 9, 30, 2,  2, 2, 2, 2, 2, 2, 8, 9, 31, 2, 2, 2, 2, 2, 2, 2}));
   EXPECT_THAT(values<int32_t>(got, "sequence_length"), ElementsAre(6, 0, 6, 5));
   EXPECT_THAT(values<int32_t>(got, "response_input_lengths"), ElementsAre(3, 3, 2, 2));
   EXPECT_THAT(values<float>(got, "cum_log_probs"), ElementsAre(-3, 0, -2, -4));
@@ -176,12 +176,14 @@ TEST(Tensors, RowsOfFewerBeamsHaveEmptyOnesBehind) {
 
 TEST(Tensors, WordListsAreEndsUnderFlattenedIds) {
   TensorInference inference = two_prompts();
-  inference.inputs.push_back(ints("bad_words_list", {2, 2, 4}, {29, 65, 29, 43, 2, 4, -1, -1, 0, 0, 0, 0, -1, -1, -1, -1}, DataType::int32));
+  inference.inputs.push_back(
+      ints("bad_words_list", {2, 2, 4}, {29, 65, 29, 43, 2, 4, -1, -1, 0, 0, 0, 0, -1, -1, -1, -1}, DataType::int32));
   inference.inputs.push_back(ints("stop_words_list", {2, 3}, {0, 7, 0, 1, 2, -1}, DataType::int32));
   const Decoding got = read_decoding(inference, 2, gpt(), {});
   EXPECT_EQ(got.rows[0].generation.bad_words, (std::vector<Ints>{{29, 65}, {29, 43}}));
   EXPECT_TRUE(got.rows[1].generation.bad_words.empty());
-  for (const Row& row : got.rows) EXPECT_EQ(row.stop_words, (std::vector<Ints>{{0}, {7}})) << "one list for all rows, id 0 included";
+  for (const Row& row : got.rows)
+    EXPECT_EQ(row.stop_words, (std::vector<Ints>{{0}, {7}})) << "one list for all rows, id 0 included";
 }
 
 TEST(Tensors, TheClientsEmptyListIsEmpty) {
@@ -199,15 +201,20 @@ TEST(Tensors, ErrorsNameTensorRowValueAndRange) {
   };
   EXPECT_THAT(with(ints("input_lengths", {2, 1}, {3, 5})), HasSubstr("input_lengths[1] is 5, must be in [0, 4]"));
   EXPECT_THAT(with(ints("input_lengths", {1, 1}, {3})), HasSubstr("must hold one value for each of the 2 rows"));
-  EXPECT_THAT(with(ints("input_ids", {2, 4}, {5, 6, 100, 0, 8, 9, 0, 0})), HasSubstr("input_ids[0][2] is 100, must be in [0, 100)"));
-  EXPECT_THAT(with(ints("request_output_len", {2, 1}, {4, 0})), HasSubstr("request_output_len[1] is 0, must be in [1, "));
+  EXPECT_THAT(with(ints("input_ids", {2, 4}, {5, 6, 100, 0, 8, 9, 0, 0})),
+              HasSubstr("input_ids[0][2] is 100, must be in [0, 100)"));
+  EXPECT_THAT(with(ints("request_output_len", {2, 1}, {4, 0})),
+              HasSubstr("request_output_len[1] is 0, must be in [1, "));
   EXPECT_THAT(with(ints("end_id", {2, 1}, {1, 100})), HasSubstr("end_id[1] is 100, must be in [0, 99]"));
   EXPECT_THAT(with(ints("beam_width", {2, 1}, {1, 65})), HasSubstr("beam_width[1] is 65, must be in [0, 64]"));
   EXPECT_THAT(with(floats("len_penalty", {2, 1}, {NAN, 1})), HasSubstr("len_penalty[0] is nan, must be finite"));
   EXPECT_THAT(with(floats("temperature", {2, 1}, {1, NAN})), HasSubstr("temperature[1] is nan, must be finite"));
-  EXPECT_THAT(with(floats("repetition_penalty", {2, 1}, {1, 0})), HasSubstr("repetition_penalty[1] is 0, must be above 0"));
-  EXPECT_THAT(with(ints("bad_words_list", {2, 2, 2}, {1, 2, 3, -1, 1, 2, 1, 2}, DataType::int32)), HasSubstr("bad_words_list[0]: the end of word 0 is 3"));
-  EXPECT_THAT(with(ints("bad_words_list", {2, 2, 2}, {1, 200, 2, -1, 1, 2, 1, 2}, DataType::int32)), HasSubstr("bad_words_list[0] holds the id 200"));
+  EXPECT_THAT(with(floats("repetition_penalty", {2, 1}, {1, 0})),
+              HasSubstr("repetition_penalty[1] is 0, must be above 0"));
+  EXPECT_THAT(with(ints("bad_words_list", {2, 2, 2}, {1, 2, 3, -1, 1, 2, 1, 2}, DataType::int32)),
+              HasSubstr("bad_words_list[0]: the end of word 0 is 3"));
+  EXPECT_THAT(with(ints("bad_words_list", {2, 2, 2}, {1, 200, 2, -1, 1, 2, 1, 2}, DataType::int32)),
+              HasSubstr("bad_words_list[0] holds the id 200"));
   EXPECT_THAT(with(ints("stop_words_list", {1, 2, 2}, {1, 2, 2, -1}, DataType::int32)), HasSubstr("must be [2,2,W]"));
   TensorInference nothing = two_prompts();
   nothing.inputs.erase(nothing.inputs.begin());
@@ -216,7 +223,8 @@ TEST(Tensors, ErrorsNameTensorRowValueAndRange) {
 
 TEST(Tensors, GptAnswersWithItsPromptAndEndIdBehind) {
   const Decoding asked = read_decoding(two_prompts(), 2, gpt(), {1, 2});
-  const std::vector<std::vector<Generated>> answers{{{{20, 2}, {-1, -2}}}, {{{30, 31, 32, 33, 34, 35}, {-1, -1, -1, -1, -1, -1}}}};
+  const std::vector<std::vector<Generated>> answers{{{{20, 2}, {-1, -2}}},
+                                                    {{{30, 31, 32, 33, 34, 35}, {-1, -1, -1, -1, -1, -1}}}};
   const TensorResult got = pack_decoding(asked, answers, SIZE_MAX, declared(false, DataType::uint32), false);
   EXPECT_EQ(got.outputs[0].type, DataType::uint32);
   EXPECT_THAT(got.outputs[0].shape, ElementsAre(2, 1, 10));
@@ -229,8 +237,9 @@ TEST(Tensors, GptAnswersWithItsPromptAndEndIdBehind) {
 
 TEST(Tensors, T5AnswersWithNewTokensOnly) {
   TensorInference inference;
-  inference.inputs = {ints("input_ids", {2, 4}, {5, 6, 7, 0, 8, 9, 0, 0}, DataType::int32), ints("sequence_length", {2, 1}, {3, 2}),
-                      ints("max_output_len", {2, 1}, {4, 6}), ints("start_id", {2, 1}, {3, 0}),
+  inference.inputs = {ints("input_ids", {2, 4}, {5, 6, 7, 0, 8, 9, 0, 0}, DataType::int32),
+                      ints("sequence_length", {2, 1}, {3, 2}), ints("max_output_len", {2, 1}, {4, 6}),
+                      ints("start_id", {2, 1}, {3, 0}),
                       make_tensor("is_return_log_probs", DataType::boolean, {2, 1}, std::vector<uint8_t>{1, 0})};
   const Decoding asked = read_decoding(inference, 2, t5(), {0, 1});
   EXPECT_THAT(asked.rows[0].decoder_ids, ElementsAre(3));
@@ -248,7 +257,8 @@ TEST(Tensors, HiddenStatesLoseAndRegainTheirPadding) {
   std::vector<uint16_t> halves;
   for (int i = 0; i < 2 * 3 * 2; ++i) halves.push_back(to_half(static_cast<float>(i)).bits);
   TensorInference inference;
-  inference.inputs = {make_tensor("input_hidden_state", DataType::fp16, {2, 3, 2}, halves), ints("sequence_lengths", {2, 1}, {1, 3}, DataType::int32)};
+  inference.inputs = {make_tensor("input_hidden_state", DataType::fp16, {2, 3, 2}, halves),
+                      ints("sequence_lengths", {2, 1}, {1, 3}, DataType::int32)};
   const std::vector<Floats> rows = read_hidden(inference, 2, 2);
   EXPECT_THAT(rows[0], ElementsAre(0, 1));
   EXPECT_THAT(rows[1], ElementsAre(6, 7, 8, 9, 10, 11));

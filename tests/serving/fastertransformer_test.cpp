@@ -1,5 +1,5 @@
-// `backend: "fastertransformer"` on real (tiny) checkpoints: what padded tensors bring back is what transformers generated,
-// whatever shares the batch.
+// `backend: "fastertransformer"` on real (tiny) checkpoints: what padded tensors bring back is what transformers
+// generated, whatever shares the batch.
 
 #include <gmock/gmock.h>
 #include <google/protobuf/text_format.h>
@@ -65,7 +65,8 @@ struct Served {
     EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(config_text, &config));
     const BackendKind kind = fastertransformer_backend();
     kind.complete(config, version_directory.parent_path(), version_directory);
-    context.model = std::make_shared<const TensorModel>(make_tensor_model(std::make_shared<const inference::ModelConfig>(config), 1));
+    context.model = std::make_shared<const TensorModel>(
+        make_tensor_model(std::make_shared<const inference::ModelConfig>(config), 1));
     context.model_directory = version_directory.parent_path();
     context.version_directory = version_directory;
     program = kind.load(context);
@@ -111,10 +112,14 @@ struct Prompts {
       most.push_back(limits[i]);
       ends.push_back(std::max(end_ids[i], 0));
     }
-    const auto tensor = [&](const char* name, std::vector<int64_t> shape, const Ints& values) { return make_tensor(name, DataType::uint32, std::move(shape), values); };
+    const auto tensor = [&](const char* name, std::vector<int64_t> shape, const Ints& values) {
+      return make_tensor(name, DataType::uint32, std::move(shape), values);
+    };
     TensorInference out;
-    out.inputs = {tensor("input_ids", {rows, static_cast<int64_t>(padded)}, ids), tensor(two_sided ? "sequence_length" : "input_lengths", {rows, 1}, lengths),
-                  tensor(two_sided ? "max_output_len" : "request_output_len", {rows, 1}, most), tensor("end_id", {rows, 1}, ends)};
+    out.inputs = {tensor("input_ids", {rows, static_cast<int64_t>(padded)}, ids),
+                  tensor(two_sided ? "sequence_length" : "input_lengths", {rows, 1}, lengths),
+                  tensor(two_sided ? "max_output_len" : "request_output_len", {rows, 1}, most),
+                  tensor("end_id", {rows, 1}, ends)};
     return out;
   }
   std::vector<Ints> prompts, expected;
@@ -128,10 +133,12 @@ class FasterTransformerCase : public testing::TestWithParam<const char*> {};
 TEST_P(FasterTransformerCase, PaddedRowsGetWhatTransformersGenerated) {
   const fs::path folder = kCases / GetParam();
   const bool two_sided = fs::path(GetParam()).string().find("t5") != std::string::npos;
-  Served served(folder, two_sided ? R"(name: "m" parameters { key: "model_type" value { string_value: "T5" } })" : R"(name: "m" parameters { key: "model_type" value { string_value: "GPT" } })");
+  Served served(folder, two_sided ? R"(name: "m" parameters { key: "model_type" value { string_value: "T5" } })"
+                                  : R"(name: "m" parameters { key: "model_type" value { string_value: "GPT" } })");
   const Prompts prompts(read_json_file(folder / "golden.json"), two_sided);
   ASSERT_GT(prompts.count(), 0);
-  // Runs without an end token cannot be said in this interface: rows that have none go alone, and are cut at the first 0.
+  // Runs without an end token cannot be said in this interface: rows that have none go alone, and are cut at the first
+  // 0.
   const auto heard = served.ask(prompts.request(0, prompts.prompts.size()), prompts.count());
   heard->wait();
   ASSERT_TRUE(heard->status.ok()) << heard->status.message();
@@ -141,16 +148,24 @@ TEST_P(FasterTransformerCase, PaddedRowsGetWhatTransformersGenerated) {
   for (size_t i = 0; i < prompts.prompts.size(); ++i) {
     Ints expected = prompts.expected[i];
     const int32_t end = std::max(prompts.end_ids[i], 0);
-    if (const auto found = std::find(expected.begin(), expected.end(), end); found != expected.end()) expected.erase(found + 1, expected.end());
+    if (const auto found = std::find(expected.begin(), expected.end(), end); found != expected.end())
+      expected.erase(found + 1, expected.end());
     const size_t before = two_sided ? 0 : prompts.prompts[i].size();
-    const Ints row(ids.begin() + static_cast<std::ptrdiff_t>(i * width), ids.begin() + static_cast<std::ptrdiff_t>((i + 1) * width));
-    EXPECT_EQ(Ints(row.begin(), row.begin() + static_cast<std::ptrdiff_t>(before)), before == 0 ? Ints() : prompts.prompts[i]);
-    EXPECT_EQ(Ints(row.begin() + static_cast<std::ptrdiff_t>(before), row.begin() + static_cast<std::ptrdiff_t>(before + expected.size())), expected) << GetParam() << " row " << i;
-    EXPECT_EQ(static_cast<size_t>(lengths[i]), expected.size() + (two_sided ? 0 : prompts.padded)) << GetParam() << " row " << i;
+    const Ints row(ids.begin() + static_cast<std::ptrdiff_t>(i * width),
+                   ids.begin() + static_cast<std::ptrdiff_t>((i + 1) * width));
+    EXPECT_EQ(Ints(row.begin(), row.begin() + static_cast<std::ptrdiff_t>(before)),
+              before == 0 ? Ints() : prompts.prompts[i]);
+    EXPECT_EQ(Ints(row.begin() + static_cast<std::ptrdiff_t>(before),
+                   row.begin() + static_cast<std::ptrdiff_t>(before + expected.size())),
+              expected)
+        << GetParam() << " row " << i;
+    EXPECT_EQ(static_cast<size_t>(lengths[i]), expected.size() + (two_sided ? 0 : prompts.padded))
+        << GetParam() << " row " << i;
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, FasterTransformerCase, testing::Values("ft-gpt2-ranks", "ft-gpt2-untied", "ft-t5", "ft-t5-ranks"),
+INSTANTIATE_TEST_SUITE_P(All, FasterTransformerCase,
+                         testing::Values("ft-gpt2-ranks", "ft-gpt2-untied", "ft-t5", "ft-t5-ranks"),
                          [](const auto& test) {
                            std::string name = test.param;
                            std::replace(name.begin(), name.end(), '-', '_');
@@ -164,21 +179,26 @@ TEST(FasterTransformer, StopWordsEndARowAlone) {
   const Ints& tokens = prompts.expected[0];
   ASSERT_GT(tokens.size(), 4u);
   TensorInference inference = prompts.request(0, 1);
-  const size_t first = static_cast<size_t>(std::search(tokens.begin(), tokens.end(), tokens.begin() + 2, tokens.begin() + 4) - tokens.begin());
-  inference.inputs.push_back(make_tensor("stop_words_list", DataType::int32, {1, 2, 2}, Ints{tokens[2], tokens[3], 2, -1}));
+  const size_t first = static_cast<size_t>(
+      std::search(tokens.begin(), tokens.end(), tokens.begin() + 2, tokens.begin() + 4) - tokens.begin());
+  inference.inputs.push_back(
+      make_tensor("stop_words_list", DataType::int32, {1, 2, 2}, Ints{tokens[2], tokens[3], 2, -1}));
   const auto heard = served.ask(std::move(inference), 1);
   heard->wait();
   ASSERT_TRUE(heard->status.ok()) << heard->status.message();
-  EXPECT_EQ(static_cast<size_t>(ids_of(heard->final, "sequence_length")[0]), prompts.padded + first + 2) << "the word stays in the output";
+  EXPECT_EQ(static_cast<size_t>(ids_of(heard->final, "sequence_length")[0]), prompts.padded + first + 2)
+      << "the word stays in the output";
 }
 
-/// The searches of tests/golden/beams that this interface can ask for: FasterTransformer's end, and nothing on the scores,
-/// which it would change before log-softmax and transformers behind it.
+/// The searches of tests/golden/beams that this interface can ask for: FasterTransformer's end, and nothing on the
+/// scores, which it would change before log-softmax and transformers behind it.
 std::vector<json> searches(const char* name, const std::function<bool(const json&)>& wanted) {
-  const json golden = read_json_file(fs::path(INAZUMA_SOURCE_DIR) / "tests/golden/beams" / (std::string(name) + ".json"));
+  const json golden =
+      read_json_file(fs::path(INAZUMA_SOURCE_DIR) / "tests/golden/beams" / (std::string(name) + ".json"));
   std::vector<json> out;
   for (json run : golden.at("runs")) {
-    for (const char* other : {"repetition_penalty", "no_repeat_ngram_size", "bad_words_ids", "suppress_tokens", "forced_eos_token_id", "forced_bos_token_id", "min_new_tokens", "endings"})
+    for (const char* other : {"repetition_penalty", "no_repeat_ngram_size", "bad_words_ids", "suppress_tokens",
+                              "forced_eos_token_id", "forced_bos_token_id", "min_new_tokens", "endings"})
       if (run.contains(other)) run["eos_token_id"] = nullptr;
     if (!run.contains("eos_token_id") || !run["eos_token_id"].is_number() || !wanted(run)) continue;
     run["ids"] = golden.at("prompts").at(run.at("prompt").get<size_t>());
@@ -208,12 +228,18 @@ void expect_searches(const char* folder, const std::vector<json>& runs, bool two
     longest = std::max(longest, static_cast<size_t>(most.back()));
   }
   const auto rows = static_cast<int64_t>(runs.size());
-  const auto tensor = [&](const char* name, const Ints& values) { return make_tensor(name, DataType::uint32, {rows, 1}, values); };
+  const auto tensor = [&](const char* name, const Ints& values) {
+    return make_tensor(name, DataType::uint32, {rows, 1}, values);
+  };
   TensorInference inference;
-  inference.inputs = {make_tensor("input_ids", DataType::uint32, {rows, static_cast<int64_t>(padded)}, ids), tensor(two_sided ? "sequence_length" : "input_lengths", lengths),
-                      tensor(two_sided ? "max_output_len" : "request_output_len", most), tensor("end_id", ends), tensor("beam_width", widths),
-                      make_tensor("len_penalty", DataType::fp32, {rows, 1}, penalties),
-                      make_tensor("is_return_log_probs", DataType::boolean, {rows, 1}, std::vector<uint8_t>(runs.size(), 1))};
+  inference.inputs = {
+      make_tensor("input_ids", DataType::uint32, {rows, static_cast<int64_t>(padded)}, ids),
+      tensor(two_sided ? "sequence_length" : "input_lengths", lengths),
+      tensor(two_sided ? "max_output_len" : "request_output_len", most),
+      tensor("end_id", ends),
+      tensor("beam_width", widths),
+      make_tensor("len_penalty", DataType::fp32, {rows, 1}, penalties),
+      make_tensor("is_return_log_probs", DataType::boolean, {rows, 1}, std::vector<uint8_t>(runs.size(), 1))};
   const auto heard = served.ask(std::move(inference), static_cast<int>(rows));
   heard->wait();
   ASSERT_TRUE(heard->status.ok()) << heard->status.message();
@@ -233,7 +259,8 @@ void expect_searches(const char* folder, const std::vector<json>& runs, bool two
       const auto tokens = found[b]["ids"].get<Ints>();
       expected.insert(expected.end(), tokens.begin(), tokens.end());
       const auto begin = out.begin() + static_cast<std::ptrdiff_t>(at * width);
-      EXPECT_EQ(Ints(begin, begin + static_cast<std::ptrdiff_t>(expected.size())), expected) << folder << " row " << r << " beam " << b;
+      EXPECT_EQ(Ints(begin, begin + static_cast<std::ptrdiff_t>(expected.size())), expected)
+          << folder << " row " << r << " beam " << b;
       EXPECT_EQ(static_cast<size_t>(told[at]), tokens.size() + (two_sided ? 0 : padded));
       float sum = 0, cumulative = 0;
       for (const json& one : found[b]["logprobs"]) sum += one.get<float>();
@@ -243,7 +270,9 @@ void expect_searches(const char* folder, const std::vector<json>& runs, bool two
 }
 
 TEST(FasterTransformer, T5BeamsAreThoseOfTransformersThatStopEarly) {
-  expect_searches("ft-t5", searches("t5", [](const json& run) { return run.value("early_stopping", json(false)) == json(true); }), true);
+  expect_searches(
+      "ft-t5", searches("t5", [](const json& run) { return run.value("early_stopping", json(false)) == json(true); }),
+      true);
 }
 
 TEST(FasterTransformer, GptKeepsEndedTextsAmongItsBeams) {
@@ -276,13 +305,16 @@ TEST(FasterTransformer, DecoupledModelsAnswerTokenByToken) {
 
 TEST(FasterTransformer, BertGivesHiddenStatesWithoutEmbeddings) {
   const fs::path folder = kCases / "ft-bert-beside";
-  Served served(folder, R"(name: "m" parameters { key: "data_type" value { string_value: "fp32" } } parameters { key: "model_type" value { string_value: "bert" } })");
+  Served served(
+      folder,
+      R"(name: "m" parameters { key: "data_type" value { string_value: "fp32" } } parameters { key: "model_type" value { string_value: "bert" } })");
   const auto ask = [&](int64_t batch, int64_t padded, const Ints& lengths) {
     std::vector<float> states;
     for (int64_t row = 0; row < batch; ++row)
       for (int64_t i = 0; i < padded * 24; ++i) states.push_back(static_cast<float>((i * 7 + 3) % 11) * 0.1f);
     TensorInference inference;
-    inference.inputs = {make_tensor("input_hidden_state", DataType::fp32, {batch, padded, 24}, states), make_tensor("sequence_lengths", DataType::int32, {batch, 1}, lengths)};
+    inference.inputs = {make_tensor("input_hidden_state", DataType::fp32, {batch, padded, 24}, states),
+                        make_tensor("sequence_lengths", DataType::int32, {batch, 1}, lengths)};
     const auto heard = served.ask(std::move(inference), static_cast<int>(batch));
     heard->wait();
     EXPECT_TRUE(heard->status.ok()) << heard->status.message();
@@ -293,7 +325,8 @@ TEST(FasterTransformer, BertGivesHiddenStatesWithoutEmbeddings) {
   const std::vector<float> alone = ask(1, 5, {5});
   const std::vector<float> together = ask(2, 8, {5, 8});
   EXPECT_TRUE(std::equal(alone.begin(), alone.end(), together.begin())) << "padding and neighbours change nothing";
-  EXPECT_TRUE(std::all_of(together.begin() + 5 * 24, together.begin() + 8 * 24, [](float value) { return value == 0.0f; }));
+  EXPECT_TRUE(
+      std::all_of(together.begin() + 5 * 24, together.begin() + 8 * 24, [](float value) { return value == 0.0f; }));
   EXPECT_NE(together[8 * 24 + 7 * 24], 0.0f);
 }
 
@@ -318,11 +351,18 @@ TEST(FasterTransformer, BadRequestsFailByNameAndOthersGoOn) {
 }
 
 TEST(FasterTransformer, WhatCannotBeServedIsRefusedAtLoad) {
-  const auto message = [](const char* name, const std::string& config) { return capture([&] { Served served(kCases / name, config); }).message(); };
-  EXPECT_THAT(message("ft-t5", R"(name: "m" parameters { key: "model_type" value { string_value: "GPT" } })"), HasSubstr("model_type is 'GPT', the checkpoint is of type T5"));
-  EXPECT_THAT(message("ft-t5", R"(name: "m" parameters { key: "model_checkpoint_path" value { string_value: "/nowhere/1-gpu" } })"), HasSubstr("no config.ini there"));
+  const auto message = [](const char* name, const std::string& config) {
+    return capture([&] { Served served(kCases / name, config); }).message();
+  };
+  EXPECT_THAT(message("ft-t5", R"(name: "m" parameters { key: "model_type" value { string_value: "GPT" } })"),
+              HasSubstr("model_type is 'GPT', the checkpoint is of type T5"));
+  EXPECT_THAT(
+      message("ft-t5",
+              R"(name: "m" parameters { key: "model_checkpoint_path" value { string_value: "/nowhere/1-gpu" } })"),
+      HasSubstr("no config.ini there"));
   EXPECT_THAT(message("gpt2", R"(name: "m")"), HasSubstr("no FasterTransformer checkpoint"));
-  EXPECT_THAT(message("ft-gpt2-f16", R"(name: "m" parameters { key: "int8_mode" value { string_value: "1" } })"), HasSubstr("int8_mode is '1'"));
+  EXPECT_THAT(message("ft-gpt2-f16", R"(name: "m" parameters { key: "int8_mode" value { string_value: "1" } })"),
+              HasSubstr("int8_mode is '1'"));
 }
 
 }  // namespace

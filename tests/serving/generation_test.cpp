@@ -74,7 +74,8 @@ TEST_F(Config, NamesFileKeyAndValue) {
 TEST_F(Config, SaysWhatItLeavesOut) {
   EXPECT_THAT(read(R"({"num_beams": 4, "do_sample": true, "penalty_alpha": 0.6})").value().warnings,
               ElementsAre(HasSubstr("do_sample with num_beams 4"), HasSubstr("penalty_alpha")));
-  EXPECT_THAT(read(R"({"num_beams": 4, "num_beam_groups": 2})").value().warnings, ElementsAre(HasSubstr("num_beam_groups 2")));
+  EXPECT_THAT(read(R"({"num_beams": 4, "num_beam_groups": 2})").value().warnings,
+              ElementsAre(HasSubstr("num_beam_groups 2")));
   EXPECT_THAT(read(R"({"num_beams": 4, "penalty_alpha": null})").value().warnings, IsEmpty());
 }
 
@@ -82,21 +83,27 @@ TEST_F(Config, BeamsComeFromTheDirectory) {
   const GenerationOptions plain = read("{}").value().options;
   EXPECT_EQ(plain.num_beams, 1);
   EXPECT_EQ(plain.length_penalty, 1.0f);
-  const GenerationOptions beams = read(R"({"num_beams": 4, "length_penalty": 2, "early_stopping": true, "num_return_sequences": 3})").value().options;
+  const GenerationOptions beams =
+      read(R"({"num_beams": 4, "length_penalty": 2, "early_stopping": true, "num_return_sequences": 3})")
+          .value()
+          .options;
   EXPECT_EQ(beams.num_beams, 4);
   EXPECT_EQ(beams.num_return_sequences, 3);
   EXPECT_EQ(beams.length_penalty, 2.0f);
   EXPECT_EQ(beams.early_stopping, EarlyStopping::full);
   EXPECT_EQ(read(R"({"early_stopping": "never"})").value().options.early_stopping, EarlyStopping::never);
-  EXPECT_EQ(read(R"({"num_beams": 4, "do_sample": true})").value().options.num_beams, 1) << "of the two, sampling is done";
-  EXPECT_THAT(read(R"({"early_stopping": "often"})").status().message(), HasSubstr("'early_stopping' must be true, false or \"never\", is \"often\""));
+  EXPECT_EQ(read(R"({"num_beams": 4, "do_sample": true})").value().options.num_beams, 1)
+      << "of the two, sampling is done";
+  EXPECT_THAT(read(R"({"early_stopping": "often"})").status().message(),
+              HasSubstr("'early_stopping' must be true, false or \"never\", is \"often\""));
   EXPECT_THAT(read(R"({"num_beams": 0})").status().message(), HasSubstr("'num_beams' is 0"));
 }
 
 TEST_F(Config, TasksGoOverTheDirectory) {
-  const json config = {{"task_specific_params",
-                        {{"summarization", {{"num_beams", 4}, {"min_length", 30}, {"max_length", 200}, {"prefix", "summarize: "}}},
-                         {"translation_en_to_de", {{"early_stopping", true}}}}}};
+  const json config = {
+      {"task_specific_params",
+       {{"summarization", {{"num_beams", 4}, {"min_length", 30}, {"max_length", 200}, {"prefix", "summarize: "}}},
+        {"translation_en_to_de", {{"early_stopping", true}}}}}};
   const auto tasks = [&](const std::string& file) {
     std::ofstream(directory_ / "generation_config.json") << file;
     return GenerationConfig::read_tasks(directory_, config).value();
@@ -106,10 +113,12 @@ TEST_F(Config, TasksGoOverTheDirectory) {
   EXPECT_EQ(found["summarization"].options.num_beams, 4);
   EXPECT_EQ(found["summarization"].options.top_k, 7);
   EXPECT_EQ(found["summarization"].min_length, 30);
-  EXPECT_EQ(found["summarization"].max_length, std::nullopt) << "the pipelines' 256 new tokens win over the task's total";
+  EXPECT_EQ(found["summarization"].max_length, std::nullopt)
+      << "the pipelines' 256 new tokens win over the task's total";
   EXPECT_EQ(found["translation_en_to_de"].options.num_beams, 2);
   EXPECT_EQ(found["translation_en_to_de"].options.early_stopping, EarlyStopping::full);
-  EXPECT_EQ(tasks(R"({"max_length": 512})")["summarization"].max_length, 200) << "unless the directory has a total of its own";
+  EXPECT_EQ(tasks(R"({"max_length": 512})")["summarization"].max_length, 200)
+      << "unless the directory has a total of its own";
 }
 
 struct Length {
@@ -379,7 +388,11 @@ Hypothesis hypothesis(const std::string& text, FinishReason reason) {
 }
 
 TEST_F(Job, BeamsAnswerOnceWithTheirHypotheses) {
-  make(ask("x", {.stop = {"bc"}, .num_beams = 4, .num_return_sequences = 3, .length_penalty = 0.5f, .early_stopping = EarlyStopping::full}));
+  make(ask("x", {.stop = {"bc"},
+                 .num_beams = 4,
+                 .num_return_sequences = 3,
+                 .length_penalty = 0.5f,
+                 .early_stopping = EarlyStopping::full}));
   ASSERT_THAT(rows_, SizeIs(1));
   const GenerationOptions& options = rows_[0].generation;
   EXPECT_EQ(options.num_beams, 4);
@@ -393,7 +406,8 @@ TEST_F(Job, BeamsAnswerOnceWithTheirHypotheses) {
 
   SequenceEvent event;
   event.kind = SequenceEvent::Kind::finished;
-  event.hypotheses = {hypothesis("東京", FinishReason::eos), hypothesis("abc", FinishReason::stopped), hypothesis("long", FinishReason::length)};
+  event.hypotheses = {hypothesis("東京", FinishReason::eos), hypothesis("abc", FinishReason::stopped),
+                      hypothesis("long", FinishReason::length)};
   rows_[0].sink->on_event(std::move(event));
   ear_.run();
   EXPECT_EQ(text().text, "東京");
@@ -427,14 +441,17 @@ TEST_F(Job, ThePipelinesSettingsAreUsed) {
 
 TEST_F(Job, RefusesWhatBeamsCannotDo) {
   const auto words = [&](Generation work) { return capture([&] { make(std::move(work)); }).message(); };
-  EXPECT_THAT(words(ask("x", {.num_beams = 4}, true)), HasSubstr("num_beams is 4: a search knows its text only at its end"));
+  EXPECT_THAT(words(ask("x", {.num_beams = 4}, true)),
+              HasSubstr("num_beams is 4: a search knows its text only at its end"));
   EXPECT_THAT(words(ask("x", {.do_sample = true, .num_beams = 4})), HasSubstr("num_beams is 4 and do_sample is true"));
   EXPECT_THAT(words(ask("x", {.best_of = 2, .num_beams = 4})), HasSubstr("num_beams is 4 and best_of is 2"));
   EXPECT_THAT(words(ask("x", {.top_n_tokens = 2, .num_beams = 4})), HasSubstr("top_n_tokens is 2"));
-  EXPECT_THAT(words(ask("x", {.num_beams = 2, .num_return_sequences = 3})), HasSubstr("num_return_sequences is 3 but num_beams is 2"));
+  EXPECT_THAT(words(ask("x", {.num_beams = 2, .num_return_sequences = 3})),
+              HasSubstr("num_return_sequences is 3 but num_beams is 2"));
   EXPECT_THAT(words(ask("x", {.num_return_sequences = 3})), HasSubstr("greedy decoding has one answer"));
   defaults_.options.num_beams = 4;
-  EXPECT_THAT(words(ask("x", {.do_sample = true})), HasSubstr("num_beams is 4 (generation_config.json) and do_sample is true"));
+  EXPECT_THAT(words(ask("x", {.do_sample = true})),
+              HasSubstr("num_beams is 4 (generation_config.json) and do_sample is true"));
 }
 
 TEST_F(Job, SeveralInputsKeepTheirOrder) {

@@ -38,7 +38,8 @@ TEST(RawBytes, RoundTripAndDamage) {
   EXPECT_THAT(split_bytes(raw, 3).value(), ElementsAre("", "日本語", std::string("\0x", 2)));
   EXPECT_THAT(split_bytes(raw, 2).status().message(), HasSubstr("more than the expected 2"));
   EXPECT_THAT(split_bytes(raw, 4).status().message(), HasSubstr("expected 4 string elements, got 3"));
-  for (size_t cut = 1; cut < raw.size(); ++cut) EXPECT_FALSE(split_bytes(std::string_view(raw).substr(0, cut), 3).ok()) << cut;
+  for (size_t cut = 1; cut < raw.size(); ++cut)
+    EXPECT_FALSE(split_bytes(std::string_view(raw).substr(0, cut), 3).ok()) << cut;
   EXPECT_TRUE(split_bytes("", 0).ok());
 }
 
@@ -59,7 +60,8 @@ class CheckInference : public testing::Test {
       output->add_dims(-1);
     }
     model_ = make_tensor_model(config, 3);
-    good_.inputs = {make_tensor<float>("A", DataType::fp32, {2, 2}, {1, 2, 3, 4}), {"B", DataType::bytes, {2, 1}, join_bytes({"x", "y"})}};
+    good_.inputs = {make_tensor<float>("A", DataType::fp32, {2, 2}, {1, 2, 3, 4}),
+                    {"B", DataType::bytes, {2, 1}, join_bytes({"x", "y"})}};
   }
   std::string complaint(const TensorInference& inference) const {
     const auto checked = check_inference(model_, inference);
@@ -71,7 +73,9 @@ class CheckInference : public testing::Test {
   TensorInference good_;
 };
 
-TEST_F(CheckInference, AGoodRequestHasItsBatchSize) { EXPECT_EQ(check_inference(model_, good_).value(), 2); }
+TEST_F(CheckInference, AGoodRequestHasItsBatchSize) {
+  EXPECT_EQ(check_inference(model_, good_).value(), 2);
+}
 
 TEST_F(CheckInference, EveryMisfitIsNamed) {
   TensorInference bad = good_;
@@ -80,7 +84,10 @@ TEST_F(CheckInference, EveryMisfitIsNamed) {
   EXPECT_EQ(complaint(bad), "[request id: r1] inference input 'A' data-type is 'INT32', but model 'm' expects 'FP32'");
   bad = good_;
   bad.inputs[1].shape = {2, 2};
-  EXPECT_THAT(complaint(bad), HasSubstr("[request id: <id_unknown>] unexpected shape for input 'B' for model 'm'. Expected [-1,1], got [2,2]."));
+  EXPECT_THAT(
+      complaint(bad),
+      HasSubstr(
+          "[request id: <id_unknown>] unexpected shape for input 'B' for model 'm'. Expected [-1,1], got [2,2]."));
   bad = good_;
   bad.inputs[0].shape = {2, 3};
   EXPECT_THAT(complaint(bad), HasSubstr("input byte size mismatch for input 'A' for model 'm'. Expected 24, got 16"));
@@ -97,7 +104,8 @@ TEST_F(CheckInference, EveryMisfitIsNamed) {
   EXPECT_THAT(complaint(bad), HasSubstr("batch size does not match"));
   bad = good_;
   bad.inputs.pop_back();
-  EXPECT_THAT(complaint(bad), HasSubstr("expected 2 inputs but got 1 inputs for model 'm'. Got input(s) ['A'], but missing required input(s) ['B']."));
+  EXPECT_THAT(complaint(bad), HasSubstr("expected 2 inputs but got 1 inputs for model 'm'. Got input(s) ['A'], but "
+                                        "missing required input(s) ['B']."));
   bad = good_;
   bad.inputs[0].name = "Z";
   EXPECT_THAT(complaint(bad), HasSubstr("unexpected inference input 'Z' for model 'm'"));

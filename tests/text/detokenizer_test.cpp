@@ -60,8 +60,9 @@ TEST_P(StreamedDecode, ShowsWhatFollowsAPrompt) {
   ASSERT_TRUE(loaded.ok()) << loaded.status().message();
   const Tokenizer& tokenizer = **loaded;
   const std::string longer = "今日は東京でnew workをした。 They went home again, 明日も同じです。 ";
-  for (const std::string& prompt : {std::string("a"), std::string("be cut "), std::string("tab\tand\nnewline\r\n"),
-                                    std::string("日本語。\n\n"), std::string("it is \""), longer + longer + longer + "  "})
+  for (const std::string& prompt :
+       {std::string("a"), std::string("be cut "), std::string("tab\tand\nnewline\r\n"), std::string("日本語。\n\n"),
+        std::string("it is \""), longer + longer + longer + "  "})
     for (const std::string next : {"new", " word", "。", "\n", "  ", "'s", "日本"}) {
       const auto first = tokenizer.encode(prompt, {.add_special_tokens = false});
       const auto second = tokenizer.encode(next, {.add_special_tokens = false});

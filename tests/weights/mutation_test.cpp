@@ -21,24 +21,12 @@ std::string changed(std::string bytes, const std::vector<Change>& changes) {
     const size_t at = change.at % bytes.size();
     const size_t length = std::min(change.length, bytes.size() - at);
     switch (change.kind) {
-      case 0:
-        bytes[at] = static_cast<char>(change.value);
-        break;
-      case 1:
-        bytes[at] = static_cast<char>(bytes[at] ^ (1 << (change.value % 8)));
-        break;
-      case 2:
-        bytes.erase(at, length);
-        break;
-      case 3:
-        bytes.insert(at, bytes.substr(at, length));
-        break;
-      case 4:
-        bytes.replace(at, length, length, change.value % 2 == 0 ? '\xff' : '\0');
-        break;
-      default:
-        bytes.resize(at);
-        break;
+      case 0: bytes[at] = static_cast<char>(change.value); break;
+      case 1: bytes[at] = static_cast<char>(bytes[at] ^ (1 << (change.value % 8))); break;
+      case 2: bytes.erase(at, length); break;
+      case 3: bytes.insert(at, bytes.substr(at, length)); break;
+      case 4: bytes.replace(at, length, length, change.value % 2 == 0 ? '\xff' : '\0'); break;
+      default: bytes.resize(at); break;
     }
   }
   return bytes;

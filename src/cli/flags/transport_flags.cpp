@@ -20,9 +20,9 @@ void TransportFlags::add_to(CLI::App& app) {
       ->envname("INAZUMA_GRPC_ROOT_CERT");
   const auto grpc = app.add_option_group("gRPC");
   grpc_port_option_ = grpc->add_option("--grpc-port", grpc_port, "Port for gRPC; 0 = any free one, -1 = none")
-      ->envname("INAZUMA_GRPC_PORT")
-      ->check(CLI::Range(-1, 65535))
-      ->capture_default_str();
+                          ->envname("INAZUMA_GRPC_PORT")
+                          ->check(CLI::Range(-1, 65535))
+                          ->capture_default_str();
   grpc->add_option("--grpc-address", grpc_host, "Address for gRPC when it is not HTTP's")
       ->envname("INAZUMA_GRPC_ADDRESS");
   grpc->add_option("--allow-grpc", allow_grpc, "Whether the gRPC port is opened at all")

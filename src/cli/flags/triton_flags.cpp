@@ -132,7 +132,8 @@ void TritonFlags::add_to(CLI::App& app) {
 
 void TritonFlags::warn() const {
   for (const auto& [option, why] : without_meaning_)
-    if (option->count() > 0) log::warn("a flag has no meaning here", {{"flag", "--" + option->get_lnames().front()}, {"reason", why}});
+    if (option->count() > 0)
+      log::warn("a flag has no meaning here", {{"flag", "--" + option->get_lnames().front()}, {"reason", why}});
 }
 
 std::shared_ptr<ResponseCache> TritonFlags::make_cache() const {

@@ -129,26 +129,16 @@ class Reader {
         raw_ += flag ? '\1' : '\0';
         return;
       }
-      case DataType::uint8:
-        return integer<uint8_t>(value);
-      case DataType::uint16:
-        return integer<uint16_t>(value);
-      case DataType::uint32:
-        return integer<uint32_t>(value);
-      case DataType::uint64:
-        return integer<uint64_t>(value);
-      case DataType::int8:
-        return integer<int8_t>(value);
-      case DataType::int16:
-        return integer<int16_t>(value);
-      case DataType::int32:
-        return integer<int32_t>(value);
-      case DataType::int64:
-        return integer<int64_t>(value);
-      case DataType::fp32:
-        return append_raw(raw_, static_cast<float>(real(value)));
-      case DataType::fp64:
-        return append_raw(raw_, real(value));
+      case DataType::uint8: return integer<uint8_t>(value);
+      case DataType::uint16: return integer<uint16_t>(value);
+      case DataType::uint32: return integer<uint32_t>(value);
+      case DataType::uint64: return integer<uint64_t>(value);
+      case DataType::int8: return integer<int8_t>(value);
+      case DataType::int16: return integer<int16_t>(value);
+      case DataType::int32: return integer<int32_t>(value);
+      case DataType::int64: return integer<int64_t>(value);
+      case DataType::fp32: return append_raw(raw_, static_cast<float>(real(value)));
+      case DataType::fp64: return append_raw(raw_, real(value));
       case DataType::bytes: {
         std::string_view text;
         if (value.get_string().get(text)) wrong(value, "a string");
@@ -156,8 +146,7 @@ class Reader {
       }
       case DataType::fp16:
       case DataType::bf16:
-      case DataType::invalid:
-        break;
+      case DataType::invalid: break;
     }
     throw fail(StatusCode::invalid, "input '{}': {} data cannot be sent as JSON, send it in binary", input_,
                wire_name(type_));
@@ -223,30 +212,16 @@ std::string write_json_elements(const NamedTensor& tensor) {
     case DataType::boolean:
       write_each<uint8_t>(out, raw, [](std::string& to, uint8_t value) { to += value != 0 ? "true" : "false"; });
       break;
-    case DataType::uint8:
-      write_integers<uint8_t>(out, raw);
-      break;
-    case DataType::uint16:
-      write_integers<uint16_t>(out, raw);
-      break;
-    case DataType::uint32:
-      write_integers<uint32_t>(out, raw);
-      break;
+    case DataType::uint8: write_integers<uint8_t>(out, raw); break;
+    case DataType::uint16: write_integers<uint16_t>(out, raw); break;
+    case DataType::uint32: write_integers<uint32_t>(out, raw); break;
     case DataType::uint64:
       write_each<uint64_t>(out, raw, [](std::string& to, uint64_t value) { write_number(to, value); });
       break;
-    case DataType::int8:
-      write_integers<int8_t>(out, raw);
-      break;
-    case DataType::int16:
-      write_integers<int16_t>(out, raw);
-      break;
-    case DataType::int32:
-      write_integers<int32_t>(out, raw);
-      break;
-    case DataType::int64:
-      write_integers<int64_t>(out, raw);
-      break;
+    case DataType::int8: write_integers<int8_t>(out, raw); break;
+    case DataType::int16: write_integers<int16_t>(out, raw); break;
+    case DataType::int32: write_integers<int32_t>(out, raw); break;
+    case DataType::int64: write_integers<int64_t>(out, raw); break;
     case DataType::fp32:
       write_each<float>(out, raw, [](std::string& to, float value) { write_real(to, value); });
       break;

@@ -20,29 +20,53 @@ void write_entity(JsonWriter& json, const Entity& entity, bool raw) {
   json.begin_object();
   json.key(raw ? "entity" : "entity_group").text(entity.label).key("score").number(entity.score);
   if (raw) json.key("index").number(static_cast<int64_t>(entity.index));
-  json.key("word").text(entity.word).key("start").number(static_cast<int64_t>(entity.span.start)).key("end").number(static_cast<int64_t>(entity.span.end)).end_object();
+  json.key("word")
+      .text(entity.word)
+      .key("start")
+      .number(static_cast<int64_t>(entity.span.start))
+      .key("end")
+      .number(static_cast<int64_t>(entity.span.end))
+      .end_object();
 }
 
 void write_span(JsonWriter& json, const Entity& entity) {
-  json.begin_object().key("start").number(static_cast<int64_t>(entity.span.start)).key("end").number(static_cast<int64_t>(entity.span.end));
+  json.begin_object()
+      .key("start")
+      .number(static_cast<int64_t>(entity.span.start))
+      .key("end")
+      .number(static_cast<int64_t>(entity.span.end));
   json.key("text").text(entity.word).key("type").text(entity.label).end_object();
 }
 
 void write_labels(JsonWriter& json, const std::vector<LabelScore>& labels) {
   json.begin_array();
-  for (const LabelScore& label : labels) json.begin_object().key("label").text(label.label).key("score").number(label.score).end_object();
+  for (const LabelScore& label : labels)
+    json.begin_object().key("label").text(label.label).key("score").number(label.score).end_object();
   json.end_array();
 }
 
 void write_answer(JsonWriter& json, const Answer& answer) {
   json.begin_object().key("answer").text(answer.text).key("score").number(answer.score);
-  json.key("start").number(static_cast<int64_t>(answer.span.start)).key("end").number(static_cast<int64_t>(answer.span.end)).end_object();
+  json.key("start")
+      .number(static_cast<int64_t>(answer.span.start))
+      .key("end")
+      .number(static_cast<int64_t>(answer.span.end))
+      .end_object();
 }
 
 void write_fills(JsonWriter& json, const std::vector<MaskFill>& fills) {
   json.begin_array();
   for (const MaskFill& fill : fills)
-    json.begin_object().key("score").number(fill.score).key("token").number(static_cast<int64_t>(fill.token)).key("token_str").text(fill.token_text).key("sequence").text(fill.sequence).end_object();
+    json.begin_object()
+        .key("score")
+        .number(fill.score)
+        .key("token")
+        .number(static_cast<int64_t>(fill.token))
+        .key("token_str")
+        .text(fill.token_text)
+        .key("sequence")
+        .text(fill.sequence)
+        .end_object();
   json.end_array();
 }
 
@@ -58,7 +82,8 @@ std::string format_entities(const TokenClassificationResult& result, bool single
 }
 
 std::string format_labels(const TextClassificationResult& result) {
-  return per_input(result.labels, false, [](JsonWriter& json, const std::vector<LabelScore>& labels) { write_labels(json, labels); });
+  return per_input(result.labels, false,
+                   [](JsonWriter& json, const std::vector<LabelScore>& labels) { write_labels(json, labels); });
 }
 
 std::string format_fills(const FillMaskResult& result, bool single) {
@@ -83,7 +108,8 @@ std::string format_vectors(const FeatureExtractionResult& result, bool all_token
     if (all_tokens) json.begin_array();
     for (int row = 0; row < rows.count; ++row) {
       json.begin_array();
-      for (int i = 0; i < rows.width; ++i) json.number(rows.values[static_cast<size_t>(row) * static_cast<size_t>(rows.width) + static_cast<size_t>(i)]);
+      for (int i = 0; i < rows.width; ++i)
+        json.number(rows.values[static_cast<size_t>(row) * static_cast<size_t>(rows.width) + static_cast<size_t>(i)]);
       json.end_array();
     }
     if (all_tokens) json.end_array();
@@ -108,7 +134,9 @@ std::string format_zero_shot(const ZeroShotResult& result, bool single, bool leg
 }
 
 std::string format_texts(const GenerationResult& result, const char* field, bool single, bool all) {
-  const auto write = [&](JsonWriter& json, const GeneratedText& text) { json.begin_object().key(field).text(text.text).end_object(); };
+  const auto write = [&](JsonWriter& json, const GeneratedText& text) {
+    json.begin_object().key(field).text(text.text).end_object();
+  };
   // One text is an array of its answers; several are an array of those, in input order.
   return per_input(result.texts, single, [&](JsonWriter& json, const GeneratedText& text) {
     json.begin_array();

@@ -14,8 +14,10 @@ struct Body {
     const auto found = fields.find("inputs");
     if (!found) throw fail(StatusCode::invalid, "inputs is missing; send {{\"inputs\": ...}}");
     inputs = *found;
-    if (const auto object = fields.find("parameters")) parameters.emplace(*object, "parameters.");
-    else parameters.emplace(empty.root(), "parameters.");
+    if (const auto object = fields.find("parameters"))
+      parameters.emplace(*object, "parameters.");
+    else
+      parameters.emplace(empty.root(), "parameters.");
   }
 
   bool single() const { return !inputs.is_array(); }
@@ -24,9 +26,11 @@ struct Body {
     std::vector<std::string> out;
     std::string_view text;
     if (!inputs.get(text)) return {std::string(text)};
-    if (!inputs.is_array()) throw fail(StatusCode::invalid, "inputs is {}, must be a string or an array of strings", shown(inputs));
+    if (!inputs.is_array())
+      throw fail(StatusCode::invalid, "inputs is {}, must be a string or an array of strings", shown(inputs));
     for (const Json item : simdjson::dom::array(inputs)) {
-      if (item.get(text)) throw fail(StatusCode::invalid, "inputs holds {}, must be a string or an array of strings", shown(item));
+      if (item.get(text))
+        throw fail(StatusCode::invalid, "inputs holds {}, must be a string or an array of strings", shown(item));
       out.emplace_back(text);
     }
     check_batch(out.size(), limits);
@@ -53,7 +57,8 @@ Aggregation parse_aggregation(JsonFields& fields) {
   if (text == "first") return Aggregation::first;
   if (text == "average") return Aggregation::average;
   if (text == "max") return Aggregation::max;
-  throw fail(StatusCode::invalid, "parameters.aggregation_strategy is {}, must be none, simple, first, average or max", quoted(text));
+  throw fail(StatusCode::invalid, "parameters.aggregation_strategy is {}, must be none, simple, first, average or max",
+             quoted(text));
 }
 
 Parsed token_classification(Body& body) {
@@ -64,12 +69,19 @@ Parsed token_classification(Body& body) {
   if (auto labels = p.texts("ignore_labels")) work.ignore_labels = std::move(*labels);
   work.stride = p.integer("stride", 0, 1 << 20);
   const std::string format = p.text("format").value_or("");
-  if (!format.empty() && format != "spans") throw fail(StatusCode::invalid, "parameters.format is {}, must be 'spans'", quoted(format));
+  if (!format.empty() && format != "spans")
+    throw fail(StatusCode::invalid, "parameters.format is {}, must be 'spans'", quoted(format));
   work.spans = format == "spans";
   const bool single = body.single();
   const Aggregation aggregation = work.aggregation;
   const bool spans = work.spans;
-  return {std::move(work), [=](const Outcome& o) { return format_entities(std::get<TokenClassificationResult>(o), single, aggregation == Aggregation::none, spans); }, {}, false};
+  return {std::move(work),
+          [=](const Outcome& o) {
+            return format_entities(std::get<TokenClassificationResult>(o), single, aggregation == Aggregation::none,
+                                   spans);
+          },
+          {},
+          false};
 }
 
 TextClassification::Text text_or_pair(Json item) {
@@ -77,7 +89,8 @@ TextClassification::Text text_or_pair(Json item) {
   if (!item.get(text)) return {std::string(text), std::nullopt};
   JsonFields fields(item, "inputs.");
   auto first = fields.text("text");
-  if (!first) throw fail(StatusCode::invalid, "inputs.text is missing; send a string, or {{\"text\": ..., \"text_pair\": ...}}");
+  if (!first)
+    throw fail(StatusCode::invalid, "inputs.text is missing; send a string, or {{\"text\": ..., \"text_pair\": ...}}");
   return {std::move(*first), fields.text("text_pair")};
 }
 
@@ -92,12 +105,20 @@ Parsed text_classification(Body& body) {
   work.top_k = p.integer("top_k", 1, 1 << 20);
   work.truncation = parse_truncation(p);
   if (const auto function = p.text("function_to_apply")) {
-    if (*function == "sigmoid") work.function = ScoreFunction::sigmoid;
-    else if (*function == "softmax") work.function = ScoreFunction::softmax;
-    else if (*function == "none") work.function = ScoreFunction::none;
-    else throw fail(StatusCode::invalid, "parameters.function_to_apply is {}, must be sigmoid, softmax or none", quoted(*function));
+    if (*function == "sigmoid")
+      work.function = ScoreFunction::sigmoid;
+    else if (*function == "softmax")
+      work.function = ScoreFunction::softmax;
+    else if (*function == "none")
+      work.function = ScoreFunction::none;
+    else
+      throw fail(StatusCode::invalid, "parameters.function_to_apply is {}, must be sigmoid, softmax or none",
+                 quoted(*function));
   }
-  return {std::move(work), [](const Outcome& o) { return format_labels(std::get<TextClassificationResult>(o)); }, {}, false};
+  return {std::move(work),
+          [](const Outcome& o) { return format_labels(std::get<TextClassificationResult>(o)); },
+          {},
+          false};
 }
 
 Parsed fill_mask(Body& body) {
@@ -106,14 +127,19 @@ Parsed fill_mask(Body& body) {
   JsonFields& p = *body.parameters;
   work.top_k = p.integer("top_k", 1, 1 << 20).value_or(5);
   work.targets = p.texts("targets").value_or(std::vector<std::string>{});
-  return {std::move(work), [single = body.single()](const Outcome& o) { return format_fills(std::get<FillMaskResult>(o), single); }, {}, false};
+  return {std::move(work),
+          [single = body.single()](const Outcome& o) { return format_fills(std::get<FillMaskResult>(o), single); },
+          {},
+          false};
 }
 
 QuestionAnswering::Item question(Json item) {
   JsonFields fields(item, "inputs.");
   auto question = fields.text("question");
   auto context = fields.text("context");
-  if (!question || !context) throw fail(StatusCode::invalid, "inputs.{} is missing; send {{\"question\": ..., \"context\": ...}}", question ? "context" : "question");
+  if (!question || !context)
+    throw fail(StatusCode::invalid, "inputs.{} is missing; send {{\"question\": ..., \"context\": ...}}",
+               question ? "context" : "question");
   return {std::move(*question), std::move(*context)};
 }
 
@@ -134,7 +160,10 @@ Parsed question_answering(Body& body) {
   work.align_to_words = p.boolean("align_to_words").value_or(true);
   const bool single = body.single();
   const bool list = work.top_k > 1;
-  return {std::move(work), [=](const Outcome& o) { return format_answers(std::get<QuestionAnsweringResult>(o), single, list); }, {}, false};
+  return {std::move(work),
+          [=](const Outcome& o) { return format_answers(std::get<QuestionAnsweringResult>(o), single, list); },
+          {},
+          false};
 }
 
 // The client sends these beside `inputs`, older ones inside `parameters`: both are taken.
@@ -148,7 +177,9 @@ FeatureExtraction embedding_options(Body& body) {
     if (truncation.truncate) work.truncation.truncate = truncation.truncate;
     if (truncation.side == TruncationSide::left) work.truncation.side = truncation.side;
     if (const auto pooling = fields->text("pooling")) {
-      if (*pooling != "none") throw fail(StatusCode::invalid, "pooling is {}: only 'none' (a vector per token) can be asked for", quoted(*pooling));
+      if (*pooling != "none")
+        throw fail(StatusCode::invalid, "pooling is {}: only 'none' (a vector per token) can be asked for",
+                   quoted(*pooling));
       work.all_tokens = true;
     }
   }
@@ -161,12 +192,16 @@ Parsed sentence_similarity(Body& body) {
   auto source = inputs.text("source_sentence");
   auto sentences = inputs.texts("sentences");
   if (!source || !sentences)
-    throw fail(StatusCode::invalid, "inputs.{} is missing; send {{\"source_sentence\": ..., \"sentences\": [...]}}", source ? "sentences" : "source_sentence");
+    throw fail(StatusCode::invalid, "inputs.{} is missing; send {{\"source_sentence\": ..., \"sentences\": [...]}}",
+               source ? "sentences" : "source_sentence");
   check_batch(sentences->size(), body.limits);
   work.source = std::move(*source);
   work.sentences = std::move(*sentences);
   work.options = embedding_options(body);
-  return {std::move(work), [](const Outcome& o) { return format_similarities(std::get<SentenceSimilarityResult>(o)); }, {}, false};
+  return {std::move(work),
+          [](const Outcome& o) { return format_similarities(std::get<SentenceSimilarityResult>(o)); },
+          {},
+          false};
 }
 
 Parsed feature_extraction(Body& body) {
@@ -174,7 +209,10 @@ Parsed feature_extraction(Body& body) {
   FeatureExtraction work = embedding_options(body);
   for (std::string& text : body.texts()) work.inputs.push_back({std::move(text), std::nullopt});
   const bool all = work.all_tokens;
-  return {std::move(work), [all](const Outcome& o) { return format_vectors(std::get<FeatureExtractionResult>(o), all); }, {}, false};
+  return {std::move(work),
+          [all](const Outcome& o) { return format_vectors(std::get<FeatureExtractionResult>(o), all); },
+          {},
+          false};
 }
 
 std::vector<std::string> split_labels(const std::vector<std::string>& given) {
@@ -185,7 +223,8 @@ std::vector<std::string> split_labels(const std::vector<std::string>& given) {
     const size_t comma = rest.find(',');
     std::string_view label = rest.substr(0, comma);
     const size_t begin = label.find_first_not_of(" \t");
-    if (begin != std::string_view::npos) out.emplace_back(label.substr(begin, label.find_last_not_of(" \t") - begin + 1));
+    if (begin != std::string_view::npos)
+      out.emplace_back(label.substr(begin, label.find_last_not_of(" \t") - begin + 1));
     if (comma == std::string_view::npos) return out;
     rest.remove_prefix(comma + 1);
   }
@@ -196,21 +235,30 @@ Parsed zero_shot(Body& body) {
   work.inputs = body.texts();
   JsonFields& p = *body.parameters;
   const auto labels = p.texts("candidate_labels");
-  if (!labels) throw fail(StatusCode::invalid, "parameters.candidate_labels is missing; give the labels to choose from");
+  if (!labels)
+    throw fail(StatusCode::invalid, "parameters.candidate_labels is missing; give the labels to choose from");
   work.candidate_labels = split_labels(*labels);
   if (auto pattern = p.text("hypothesis_template")) work.hypothesis_template = std::move(*pattern);
   work.multi_label = p.boolean("multi_label").value_or(false);
   const std::string format = p.text("format").value_or("");
-  if (!format.empty() && format != "legacy") throw fail(StatusCode::invalid, "parameters.format is {}, must be 'legacy'", quoted(format));
+  if (!format.empty() && format != "legacy")
+    throw fail(StatusCode::invalid, "parameters.format is {}, must be 'legacy'", quoted(format));
   const bool single = body.single();
-  return {std::move(work), [single, legacy = !format.empty()](const Outcome& o) { return format_zero_shot(std::get<ZeroShotResult>(o), single, legacy); }, {}, false};
+  return {std::move(work),
+          [single, legacy = !format.empty()](const Outcome& o) {
+            return format_zero_shot(std::get<ZeroShotResult>(o), single, legacy);
+          },
+          {},
+          false};
 }
 
 std::string translation_pipeline(JsonFields& fields, std::string_view task) {
   if (!task.starts_with("translation")) return "";
   const auto source = fields.text("src_lang");
   const auto target = fields.text("tgt_lang");
-  if (source.has_value() != target.has_value()) throw fail(StatusCode::invalid, "parameters.{} is missing; src_lang and tgt_lang go together", source ? "tgt_lang" : "src_lang");
+  if (source.has_value() != target.has_value())
+    throw fail(StatusCode::invalid, "parameters.{} is missing; src_lang and tgt_lang go together",
+               source ? "tgt_lang" : "src_lang");
   return source ? fmt::format("translation_{}_to_{}", *source, *target) : std::string(task);
 }
 
@@ -229,15 +277,23 @@ Parsed generation(Body& body, std::string_view task) {
   const bool stream = body.fields.boolean("stream").value_or(false);
   work.stream = stream;
   const bool all = work.parameters.best_of == 1;  // of best_of only the best is the answer
-  const char* field = task == "summarization" ? "summary_text" : task.starts_with("translation") ? "translation_text" : "generated_text";
-  return {std::move(work), [field, all, single = body.single()](const Outcome& o) { return format_texts(std::get<GenerationResult>(o), field, single, all); }, {}, stream};
+  const char* field = task == "summarization"           ? "summary_text"
+                      : task.starts_with("translation") ? "translation_text"
+                                                        : "generated_text";
+  return {std::move(work),
+          [field, all, single = body.single()](const Outcome& o) {
+            return format_texts(std::get<GenerationResult>(o), field, single, all);
+          },
+          {},
+          stream};
 }
 
 // Details are Text Generation Inference's, whose clients ask for them on this route too.
 bool wants_details(Body& body) {
   const bool details = body.parameters->boolean("details").value_or(false);
   const bool wanted = body.parameters->boolean("decoder_input_details").value_or(false) || details;
-  if (wanted && !body.single()) throw fail(StatusCode::invalid, "parameters.details is true: details are given for one text, inputs is an array");
+  if (wanted && !body.single())
+    throw fail(StatusCode::invalid, "parameters.details is true: details are given for one text, inputs is an array");
   return wanted;
 }
 
@@ -248,7 +304,8 @@ Parsed parse(std::string_view bytes, Task model_task, std::string_view task, con
   const bool own = task.empty();
   if (own) task = name(model_task);
   const bool labels_given = body.parameters->find("candidate_labels").has_value();
-  if (task == "zero-shot-classification" || (own && model_task == Task::text_classification && labels_given)) return body.finish(zero_shot(body));
+  if (task == "zero-shot-classification" || (own && model_task == Task::text_classification && labels_given))
+    return body.finish(zero_shot(body));
   if (task == "sentence-similarity") return body.finish(sentence_similarity(body));
   if (task == "summarization" || task.starts_with("translation")) return body.finish(generation(body, task));
   const Result<Task> known = parse_task(task);
@@ -260,7 +317,8 @@ Parsed parse(std::string_view bytes, Task model_task, std::string_view task, con
     case Task::question_answering: return body.finish(question_answering(body));
     case Task::feature_extraction: return body.finish(feature_extraction(body));
     case Task::text_generation:
-    case Task::text2text_generation: return wants_details(body) ? tgi::parse(bytes, false, true, limits) : body.finish(generation(body, task));
+    case Task::text2text_generation:
+      return wants_details(body) ? tgi::parse(bytes, false, true, limits) : body.finish(generation(body, task));
   }
   throw fail(StatusCode::internal, "task {} has no parser", task);
 }

@@ -8,7 +8,13 @@ namespace inazuma::tgi {
 namespace {
 
 void write_token(JsonWriter& json, const GeneratedToken& token, bool special) {
-  json.begin_object().key("id").number(static_cast<int64_t>(token.id)).key("text").text(token.text).key("logprob").number(token.logprob);
+  json.begin_object()
+      .key("id")
+      .number(static_cast<int64_t>(token.id))
+      .key("text")
+      .text(token.text)
+      .key("logprob")
+      .number(token.logprob);
   if (special) json.key("special").boolean(token.special);
   json.end_object();
 }
@@ -30,13 +36,18 @@ std::string_view finish_reason(StopCause cause) {
 
 void write_seed(JsonWriter& json, const GeneratedText& text) {
   json.key("seed");
-  if (text.seed) json.number_u64(*text.seed);
-  else json.null();
+  if (text.seed)
+    json.number_u64(*text.seed);
+  else
+    json.null();
 }
 
 // The fields that a chosen text and its best_of rivals share.
 void write_details(JsonWriter& json, const GeneratedText& text) {
-  json.key("finish_reason").text(finish_reason(text.cause)).key("generated_tokens").number(static_cast<int64_t>(text.tokens.size()));
+  json.key("finish_reason")
+      .text(finish_reason(text.cause))
+      .key("generated_tokens")
+      .number(static_cast<int64_t>(text.tokens.size()));
   write_seed(json, text);
   json.key("prefill");
   write_tokens(json, text.prompt, false);
@@ -95,7 +106,9 @@ Parsed parse(std::string_view bytes, bool stream, bool as_array, const ParseLimi
   work.prompt_logprobs = parameters.boolean("decoder_input_details").value_or(false);
   const bool details = parameters.boolean("details").value_or(false) || work.prompt_logprobs;
   work.stream = parsed.stream = stream || fields.boolean("stream").value_or(false);
-  if (work.stream && work.prompt_logprobs) throw fail(StatusCode::invalid, "parameters.decoder_input_details is true: a stream cannot carry it, use /generate");
+  if (work.stream && work.prompt_logprobs)
+    throw fail(StatusCode::invalid,
+               "parameters.decoder_input_details is true: a stream cannot carry it, use /generate");
   report_unknown(parameters, limits, parsed.warnings);
   parsed.work = std::move(work);
   parsed.format = [details, as_array](const Outcome& outcome) {
@@ -119,9 +132,13 @@ std::string final_event(const Response& response) {
   const GeneratedText& text = std::get<GenerationResult>(response.outcome).texts.front();
   const std::vector<GeneratedToken> none;
   JsonWriter json;
-  begin_event(json, static_cast<int>(text.tokens.size()), text.tokens.back(), text.top_tokens.empty() ? none : text.top_tokens.back());
+  begin_event(json, static_cast<int>(text.tokens.size()), text.tokens.back(),
+              text.top_tokens.empty() ? none : text.top_tokens.back());
   json.key("generated_text").text(text.text).key("details").begin_object();
-  json.key("finish_reason").text(finish_reason(text.cause)).key("generated_tokens").number(static_cast<int64_t>(text.tokens.size()));
+  json.key("finish_reason")
+      .text(finish_reason(text.cause))
+      .key("generated_tokens")
+      .number(static_cast<int64_t>(text.tokens.size()));
   json.key("input_length").number(static_cast<int64_t>(text.input_length));
   write_seed(json, text);
   json.end_object().end_object();

@@ -13,7 +13,9 @@ namespace {
 constexpr int kWindowBits = 15;
 constexpr int kGzip = 16;  // added to the window bits: gzip instead of zlib framing
 
-int window(Coding coding) { return coding == Coding::gzip ? kWindowBits + kGzip : kWindowBits; }
+int window(Coding coding) {
+  return coding == Coding::gzip ? kWindowBits + kGzip : kWindowBits;
+}
 
 // "gzip;q=0.5" -> 0.5; 1 without a weight; 0 for what cannot be read.
 double weight_of(std::string_view parameters) {
@@ -36,7 +38,8 @@ Result<Coding> parse_coding(std::string_view name) {
   if (known.empty() || known == "identity") return Coding::identity;
   if (known == "gzip" || known == "x-gzip") return Coding::gzip;
   if (known == "deflate") return Coding::deflate;
-  return Status(StatusCode::unsupported, fmt::format("content-encoding {} is not known, use gzip, deflate or none", quoted(name)));
+  return Status(StatusCode::unsupported,
+                fmt::format("content-encoding {} is not known, use gzip, deflate or none", quoted(name)));
 }
 
 Coding accepted_coding(std::string_view header) {
@@ -52,9 +55,12 @@ Coding accepted_coding(std::string_view header) {
     const size_t end = std::min(item.find_first_of(" \t;"), item.size());
     const std::string name = lower(item.substr(0, end));
     const double weight = weight_of(item.substr(end));
-    if (name == "gzip" || name == "x-gzip") gzip = weight;
-    else if (name == "deflate") deflate = weight;
-    else if (name == "*") others = weight;
+    if (name == "gzip" || name == "x-gzip")
+      gzip = weight;
+    else if (name == "deflate")
+      deflate = weight;
+    else if (name == "*")
+      others = weight;
   }
   const double g = gzip.value_or(others), d = deflate.value_or(others);
   if (g <= 0 && d <= 0) return Coding::identity;
@@ -79,7 +85,8 @@ std::string compress(std::string_view data, Coding coding, int level) {
 
 Result<std::string> decompress(std::string_view data, Coding coding, size_t limit) {
   z_stream stream{};
-  if (inflateInit2(&stream, window(coding)) != Z_OK) return Status(StatusCode::out_of_memory, "no memory to inflate the body");
+  if (inflateInit2(&stream, window(coding)) != Z_OK)
+    return Status(StatusCode::out_of_memory, "no memory to inflate the body");
   stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(data.data()));
   stream.avail_in = static_cast<uInt>(data.size());
   std::string out;

@@ -16,7 +16,8 @@ Result<Coding> parse_coding(std::string_view content_encoding);
 Coding accepted_coding(std::string_view accept_encoding);
 /// `level`: 1 to 9, or -1 for zlib's default.
 std::string compress(std::string_view data, Coding coding, int level = -1);
-/// too_large as soon as the output passes `limit` (never after inflating it all); malformed for corrupt or truncated data.
+/// too_large as soon as the output passes `limit` (never after inflating it all); malformed for corrupt or truncated
+/// data.
 Result<std::string> decompress(std::string_view data, Coding coding, size_t limit);
 
 }  // namespace inazuma

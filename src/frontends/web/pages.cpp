@@ -8,7 +8,8 @@ std::optional<HttpResponse> page_response(std::string_view path) {
     return HttpResponse{.status = 200,
                         .content_type = std::string(page.content_type),
                         .body = std::string(page.body),
-                        .headers = {{"content-security-policy", "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"},
+                        .headers = {{"content-security-policy",
+                                     "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"},
                                     {"x-content-type-options", "nosniff"},
                                     {"referrer-policy", "no-referrer"},
                                     {"cache-control", "no-cache"}}};

@@ -74,32 +74,21 @@ double activate(Activation activation, double x) {
   const auto tanh_form = [x](double inner) { return x / (1.0 + std::exp(-2.0 * inner)); };
   const auto erf_form = [x] { return 0.5 * x * std::erfc(-x / std::sqrt(2.0)); };  // erfc keeps the left tail's digits
   switch (activation) {
-    case Activation::none:
-      return x;
-    case Activation::relu:
-      return x < 0.0 ? 0.0 : x;
-    case Activation::relu2:
-      return x < 0.0 ? 0.0 : x * x;
-    case Activation::gelu:
-      return erf_form();
-    case Activation::gelu_tanh:
-      return tanh_form(std::sqrt(2.0 / M_PI) * (x + 0.044715 * x * x * x));
-    case Activation::gelu_fast:
-      return tanh_form(0.7978845608 * x * (1.0 + 0.044715 * x * x));
+    case Activation::none: return x;
+    case Activation::relu: return x < 0.0 ? 0.0 : x;
+    case Activation::relu2: return x < 0.0 ? 0.0 : x * x;
+    case Activation::gelu: return erf_form();
+    case Activation::gelu_tanh: return tanh_form(std::sqrt(2.0 / M_PI) * (x + 0.044715 * x * x * x));
+    case Activation::gelu_fast: return tanh_form(0.7978845608 * x * (1.0 + 0.044715 * x * x));
     case Activation::gelu_10: {
       const double y = erf_form();
       return y > 10.0 ? 10.0 : y < -10.0 ? -10.0 : y;
     }
-    case Activation::quick_gelu:
-      return x / (1.0 + std::exp(-1.702 * x));
-    case Activation::silu:
-      return x / (1.0 + std::exp(-x));
-    case Activation::mish:
-      return x * std::tanh(std::log1p(std::exp(x)));
-    case Activation::tanh:
-      return std::tanh(x);
-    case Activation::sigmoid:
-      return 1.0 / (1.0 + std::exp(-x));
+    case Activation::quick_gelu: return x / (1.0 + std::exp(-1.702 * x));
+    case Activation::silu: return x / (1.0 + std::exp(-x));
+    case Activation::mish: return x * std::tanh(std::log1p(std::exp(x)));
+    case Activation::tanh: return std::tanh(x);
+    case Activation::sigmoid: return 1.0 / (1.0 + std::exp(-x));
   }
   throw fail(StatusCode::internal, "activation {} is not known", static_cast<int>(activation));
 }

@@ -95,10 +95,8 @@ BackendKind identity_backend() {
           .load = [](const ProgramContext& context) -> std::shared_ptr<TensorProgram> {
             return std::make_shared<Identity>(context);
           },
-          .prepare =
-              [](const ProgramContext& context, TensorModel& model) {
-                model.single_answer = !model.decoupled || answer_count(context) <= 1;
-              }};
+          .prepare = [](const ProgramContext& context,
+                        TensorModel& model) { model.single_answer = !model.decoupled || answer_count(context) <= 1; }};
 }
 
 }  // namespace inazuma

@@ -9,7 +9,8 @@ namespace inazuma {
 namespace {
 
 const std::vector<BackendKind>& kinds() {
-  static const std::vector<BackendKind> kKinds{identity_backend(), text_backend(), fastertransformer_backend(), ensemble_backend()};
+  static const std::vector<BackendKind> kKinds{identity_backend(), text_backend(), fastertransformer_backend(),
+                                               ensemble_backend()};
   return kKinds;
 }
 

@@ -60,7 +60,8 @@ struct Shared {
 // One run of the program over a batch, counted when its last job ended and before that job's client hears of it.
 class Execution {
  public:
-  Execution(std::shared_ptr<Shared> shared, int rows, size_t jobs) : shared_(std::move(shared)), rows_(rows), open_(jobs) {}
+  Execution(std::shared_ptr<Shared> shared, int rows, size_t jobs)
+      : shared_(std::move(shared)), rows_(rows), open_(jobs) {}
   void ended(const Phases& phases) {
     if (--open_ == 0) shared_->statistics.execution(rows_, phases);
   }

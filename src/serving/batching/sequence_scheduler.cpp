@@ -77,20 +77,11 @@ class Controls {
       for (const Control& control : input.control()) {
         NamedTensor tensor{.name = input.name(), .type = DataType::invalid, .shape = shape_, .data = {}};
         switch (control.kind()) {
-          case Control::CONTROL_SEQUENCE_START:
-            flag(control, start, tensor);
-            break;
-          case Control::CONTROL_SEQUENCE_END:
-            flag(control, end, tensor);
-            break;
-          case Control::CONTROL_SEQUENCE_READY:
-            flag(control, true, tensor);
-            break;
-          case Control::CONTROL_SEQUENCE_CORRID:
-            id(control, inference.sequence, tensor);
-            break;
-          default:
-            continue;
+          case Control::CONTROL_SEQUENCE_START: flag(control, start, tensor); break;
+          case Control::CONTROL_SEQUENCE_END: flag(control, end, tensor); break;
+          case Control::CONTROL_SEQUENCE_READY: flag(control, true, tensor); break;
+          case Control::CONTROL_SEQUENCE_CORRID: id(control, inference.sequence, tensor); break;
+          default: continue;
         }
         inference.inputs.push_back(std::move(tensor));
       }

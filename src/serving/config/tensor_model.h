@@ -18,19 +18,19 @@ namespace inazuma {
 struct TensorSpec {
   std::string name;
   DataType type = DataType::invalid;
-  std::vector<int64_t> dims;    ///< without the batch dimension; -1 = any
-  bool optional = false;        ///< inputs
-  bool ragged = false;          ///< inputs: requests of other shapes may share a batch
+  std::vector<int64_t> dims;        ///< without the batch dimension; -1 = any
+  bool optional = false;            ///< inputs
+  bool ragged = false;              ///< inputs: requests of other shapes may share a batch
   std::vector<std::string> labels;  ///< outputs: label_filename, line by line
 };
 
 struct TensorModel {
   std::string name;
   int64_t version = 1;
-  std::string platform;         ///< `platform`, or `backend` where that is empty
-  int max_batch_size = 0;       ///< > 0: every tensor has a leading batch dimension
+  std::string platform;    ///< `platform`, or `backend` where that is empty
+  int max_batch_size = 0;  ///< > 0: every tensor has a leading batch dimension
   bool decoupled = false;
-  bool single_answer = true;    ///< a request never gets more than one answer; known of some decoupled models too
+  bool single_answer = true;  ///< a request never gets more than one answer; known of some decoupled models too
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   std::shared_ptr<const inference::ModelConfig> config;  ///< complete: defaults filled in
@@ -44,8 +44,8 @@ struct TensorModel {
 /// From a finished configuration; `labels` by output name.
 TensorModel make_tensor_model(std::shared_ptr<const inference::ModelConfig> config, int64_t version);
 
-/// Checks a request against the model, with Triton's sentences: names, datatypes, shapes, batch size, byte counts, required
-/// inputs, requested outputs. Returns the batch size (1 where the model does not batch). Status: invalid.
+/// Checks a request against the model, with Triton's sentences: names, datatypes, shapes, batch size, byte counts,
+/// required inputs, requested outputs. Returns the batch size (1 where the model does not batch). Status: invalid.
 Result<int> check_inference(const TensorModel& model, const TensorInference& inference);
 
 }  // namespace inazuma

@@ -13,7 +13,8 @@ using inference::ModelConfig;
 
 constexpr int kMaxBatch = 1024;  ///< of the configurations that the original ships
 
-void add_input(ModelConfig& config, const char* name, DataType type, std::initializer_list<int64_t> dims, bool optional) {
+void add_input(ModelConfig& config, const char* name, DataType type, std::initializer_list<int64_t> dims,
+               bool optional) {
   inference::ModelInput& input = *config.add_input();
   input.set_name(name);
   input.set_data_type(type);
@@ -83,7 +84,9 @@ void add_outputs(ModelConfig& config, ConvertedFamily family, DataType states) {
 void complete(ModelConfig& config, ConvertedFamily family) {
   const auto type = config.parameters().find("data_type");
   const std::string text = type == config.parameters().end() ? "fp16" : type->second.string_value();
-  const DataType states = text == "fp32" ? inference::TYPE_FP32 : text == "bf16" ? inference::TYPE_BF16 : inference::TYPE_FP16;
+  const DataType states = text == "fp32"   ? inference::TYPE_FP32
+                          : text == "bf16" ? inference::TYPE_BF16
+                                           : inference::TYPE_FP16;
   if (config.max_batch_size() == 0 && config.input().empty()) config.set_max_batch_size(kMaxBatch);
   if (config.input().empty()) add_inputs(config, family, states);
   if (config.output().empty()) add_outputs(config, family, states);

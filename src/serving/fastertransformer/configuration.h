@@ -9,8 +9,8 @@ class ModelConfig;  // <model_config.pb.h>
 
 namespace inazuma::fastertransformer {
 
-/// Adds max_batch_size, input and output where there are none. Hidden states are of the type that the parameter data_type
-/// says.
+/// Adds max_batch_size, input and output where there are none. Hidden states are of the type that the parameter
+/// data_type says.
 void complete(inference::ModelConfig& config, ConvertedFamily family);
 
 }  // namespace inazuma::fastertransformer

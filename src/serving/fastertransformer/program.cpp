@@ -1,5 +1,5 @@
-// `backend: "fastertransformer"`: the tensors of its BERT, GPT and T5 models, answered by our engine. One request is one job;
-// its rows join whatever else the engine runs and leave on their own.
+// `backend: "fastertransformer"`: the tensors of its BERT, GPT and T5 models, answered by our engine. One request is
+// one job; its rows join whatever else the engine runs and leave on their own.
 
 #include "serving/fastertransformer/program.h"
 
@@ -20,8 +20,8 @@ namespace fs = std::filesystem;
 using namespace fastertransformer;
 
 struct Places {
-  fs::path checkpoint;        ///< N-gpu
-  std::optional<fs::path> hf; ///< configuration, tokenizer and perhaps the original weights
+  fs::path checkpoint;         ///< N-gpu
+  std::optional<fs::path> hf;  ///< configuration, tokenizer and perhaps the original weights
 };
 
 std::string parameter_of(const inference::ModelConfig& config, const std::string& key) {
@@ -29,31 +29,39 @@ std::string parameter_of(const inference::ModelConfig& config, const std::string
   return found == config.parameters().end() ? "" : found->second.string_value();
 }
 
-/// As the original looks for it: the parameter (from the server's working directory; from the model's folder too), else the
-/// version's folder.
-fs::path checkpoint_of(const inference::ModelConfig& config, const fs::path& model_directory, const fs::path& version_directory) {
+/// As the original looks for it: the parameter (from the server's working directory; from the model's folder too), else
+/// the version's folder.
+fs::path checkpoint_of(const inference::ModelConfig& config, const fs::path& model_directory,
+                       const fs::path& version_directory) {
   if (const fs::path named = parameter_of(config, "model_checkpoint_path"); !named.empty()) {
     const fs::path there = fs::exists(named) || named.is_absolute() ? named : model_directory / named;
     if (const auto found = find_converted(there)) return *found;
-    throw fail(StatusCode::not_found, "parameters model_checkpoint_path is {}: no config.ini there", quoted(named.string(), 400));
+    throw fail(StatusCode::not_found, "parameters model_checkpoint_path is {}: no config.ini there",
+               quoted(named.string(), 400));
   }
   if (!config.default_model_filename().empty()) {
     const fs::path named = version_directory / config.default_model_filename();
     if (const auto found = find_converted(named)) return *found;
-    throw fail(StatusCode::not_found, "default_model_filename is {}: no config.ini there", quoted(config.default_model_filename()));
+    throw fail(StatusCode::not_found, "default_model_filename is {}: no config.ini there",
+               quoted(config.default_model_filename()));
   }
   const std::string ranks = parameter_of(config, "tensor_para_size");
-  if (!ranks.empty() && fs::exists(version_directory / (ranks + "-gpu") / "config.ini")) return version_directory / (ranks + "-gpu");
+  if (!ranks.empty() && fs::exists(version_directory / (ranks + "-gpu") / "config.ini"))
+    return version_directory / (ranks + "-gpu");
   if (const auto found = find_converted(version_directory)) return *found;
-  throw fail(StatusCode::not_found, "{}: no FasterTransformer checkpoint (looked for N-gpu/config.ini; parameters model_checkpoint_path names another place)",
+  throw fail(StatusCode::not_found,
+             "{}: no FasterTransformer checkpoint (looked for N-gpu/config.ini; parameters model_checkpoint_path names "
+             "another place)",
              quoted(version_directory.filename().string()));
 }
 
-Places places_of(const inference::ModelConfig& config, const fs::path& model_directory, const fs::path& version_directory) {
+Places places_of(const inference::ModelConfig& config, const fs::path& model_directory,
+                 const fs::path& version_directory) {
   Places out{.checkpoint = checkpoint_of(config, model_directory, version_directory), .hf = std::nullopt};
   if (const fs::path named = parameter_of(config, "hf_model"); !named.empty()) {
     out.hf = named.is_absolute() || fs::exists(named) ? named : model_directory / named;
-    if (!fs::exists(*out.hf / "config.json")) throw fail(StatusCode::not_found, "parameters hf_model is {}: no config.json there", quoted(named.string(), 400));
+    if (!fs::exists(*out.hf / "config.json"))
+      throw fail(StatusCode::not_found, "parameters hf_model is {}: no config.json there", quoted(named.string(), 400));
     return out;
   }
   for (const fs::path& place : {version_directory, model_directory, out.checkpoint})
@@ -64,9 +72,13 @@ Places places_of(const inference::ModelConfig& config, const fs::path& model_dir
 void check_model_type(const inference::ModelConfig& config, ConvertedFamily family) {
   const std::string type = parameter_of(config, "model_type");
   if (type.empty()) return;
-  const std::string_view expected = family == ConvertedFamily::bert ? "bert" : family == ConvertedFamily::gpt ? "GPT" : "T5";
+  const std::string_view expected = family == ConvertedFamily::bert  ? "bert"
+                                    : family == ConvertedFamily::gpt ? "GPT"
+                                                                     : "T5";
   if (type == expected) return;
-  if (type == "GPT-J" || type == "GPT-NeoX" || type == "T5-Encoder") throw fail(StatusCode::unsupported, "parameters model_type {} is not supported; bert, GPT and T5 are", quoted(type));
+  if (type == "GPT-J" || type == "GPT-NeoX" || type == "T5-Encoder")
+    throw fail(StatusCode::unsupported, "parameters model_type {} is not supported; bert, GPT and T5 are",
+               quoted(type));
   throw fail(StatusCode::invalid, "parameters model_type is {}, the checkpoint is of type {}", quoted(type), expected);
 }
 
@@ -84,18 +96,20 @@ BackendOptions compute_options(const ProgramContext& context) {
   return out;
 }
 
-std::unique_ptr<Engine> start_engine(const fs::path& directory, const BackendOptions& options, const LoadOptions& load) {
+std::unique_ptr<Engine> start_engine(const fs::path& directory, const BackendOptions& options,
+                                     const LoadOptions& load) {
   std::unique_ptr<Ops> ops = std::move(make_ops(options)).value();
   const LoadedModel model = load_model(directory, *ops, load, options.progress).value();
   return std::move(Engine::start(model.model, std::move(ops), options.engine)).value();
 }
 
-/// One job and its rows on their way; the last row to end answers. Events come from the engine's thread only, but rows may be
-/// refused while they are handed over.
+/// One job and its rows on their way; the last row to end answers. Events come from the engine's thread only, but rows
+/// may be refused while they are handed over.
 template <class State>
 class JobSink : public SequenceSink {
  public:
-  JobSink(std::unique_ptr<TensorJob> job, State state) : job_(std::move(job)), state_(std::move(state)), open_(state_.count()) {}
+  JobSink(std::unique_ptr<TensorJob> job, State state)
+      : job_(std::move(job)), state_(std::move(state)), open_(state_.count()) {}
 
   void on_event(SequenceEvent event) override {
     const std::lock_guard lock(mutex_);
@@ -152,9 +166,9 @@ struct DecodingState {
   bool encoder_decoder = false;
   Decoding decoding;
   std::vector<std::vector<Generated>> answers;  ///< the beams of each row
-  std::vector<CancelFlag> flags;  ///< one a row: a matched stop word ends a row alone
+  std::vector<CancelFlag> flags;                ///< one a row: a matched stop word ends a row alone
   std::vector<bool> ended;
-  size_t told = 0;                ///< tokens that every row still running has been answered with
+  size_t told = 0;  ///< tokens that every row still running has been answered with
 
   size_t count() const { return answers.size(); }
   void stop() {
@@ -168,7 +182,8 @@ struct DecodingState {
     if (event.kind == SequenceEvent::Kind::failed) throw Error(event.status);
     if (event.kind == SequenceEvent::Kind::finished) {
       if (!event.hypotheses.empty()) answers[row].clear();
-      for (Hypothesis& found : event.hypotheses) answers[row].push_back({std::move(found.ids), std::move(found.logprobs)});
+      for (Hypothesis& found : event.hypotheses)
+        answers[row].push_back({std::move(found.ids), std::move(found.logprobs)});
       ended[row] = true;
       return true;
     }
@@ -221,8 +236,11 @@ class FasterTransformer : public TensorProgram {
     BackendOptions options = compute_options(context);
     if (places.hf) load_text(places, options);
     if (hidden_) {
-      if (model_->output("output_hidden_state") == nullptr || model_->output("output_hidden_state")->type == DataType::bytes)
-        throw fail(StatusCode::invalid, "BERT has the output output_hidden_state, of a floating-point type; leave input and output out and they are filled in");
+      if (model_->output("output_hidden_state") == nullptr ||
+          model_->output("output_hidden_state")->type == DataType::bytes)
+        throw fail(StatusCode::invalid,
+                   "BERT has the output output_hidden_state, of a floating-point type; leave input and output out and "
+                   "they are filled in");
       own_ = start_engine(places.checkpoint, options, {.encoder_only = true});
     } else if (!text_) {
       own_ = start_engine(places.checkpoint, options, {});
@@ -257,7 +275,8 @@ class FasterTransformer : public TensorProgram {
       text_ = loaded->backend;
       engine_ = loaded->engine;
     } else {
-      log::warn("tensors only: the text model beside the checkpoint cannot be loaded", {{"model", model_->name}, {"why", loaded.status().message()}});
+      log::warn("tensors only: the text model beside the checkpoint cannot be loaded",
+                {{"model", model_->name}, {"why", loaded.status().message()}});
     }
   }
 
@@ -283,12 +302,20 @@ class FasterTransformer : public TensorProgram {
       row.hidden = std::move(values);
       row.rows = SequenceRequest::Wanted::all;
     }
-    HiddenState state{.model = model_, .padded = padded_length(job->inference, "input_hidden_state"), .width = width, .rows = std::vector<Rows>(rows.size())};
+    HiddenState state{.model = model_,
+                      .padded = padded_length(job->inference, "input_hidden_state"),
+                      .width = width,
+                      .rows = std::vector<Rows>(rows.size())};
     submit(job, std::move(state), std::move(rows));
   }
 
   void start_decoding(std::unique_ptr<TensorJob>& job) {
-    DecodingState state{.model = model_, .encoder_decoder = engine_->info().has_encoder, .decoding = {}, .answers = {}, .flags = {}, .ended = {}};
+    DecodingState state{.model = model_,
+                        .encoder_decoder = engine_->info().has_encoder,
+                        .decoding = {},
+                        .answers = {},
+                        .flags = {},
+                        .ended = {}};
     state.decoding = read_decoding(job->inference, job->batch, engine_->info(), defaults_);
     state.answers.resize(state.decoding.rows.size(), std::vector<Generated>(1));
     state.ended.resize(state.decoding.rows.size());
@@ -299,7 +326,9 @@ class FasterTransformer : public TensorProgram {
       row.decoder_ids = asked.decoder_ids;
       row.generation = asked.generation;
       if (asked.beams() && !asked.stop_words.empty())
-        row.hypothesis_end = [words = asked.stop_words](std::span<const int32_t> ids, int) { return ends_with_word(words, ids); };
+        row.hypothesis_end = [words = asked.stop_words](std::span<const int32_t> ids, int) {
+          return ends_with_word(words, ids);
+        };
       // Without stop words the client's own flag does; with them a row must be able to end alone.
       row.cancelled = asked.stop_words.empty() ? job->cancel : std::make_shared<std::atomic<bool>>(false);
       state.flags.push_back(row.cancelled);
@@ -324,7 +353,8 @@ BackendKind fastertransformer_backend() {
                 complete(config, converted_family(checkpoint_of(config, model_directory, version_directory)));
               },
           .load = [](const ProgramContext& context) -> std::shared_ptr<TensorProgram> {
-            return std::make_shared<FasterTransformer>(context, places_of(*context.model->config, context.model_directory, context.version_directory));
+            return std::make_shared<FasterTransformer>(
+                context, places_of(*context.model->config, context.model_directory, context.version_directory));
           },
           .prepare = nullptr};
 }

@@ -39,7 +39,8 @@ int64_t integer(const NamedTensor& tensor, int64_t i) {
     case DataType::int32: return element<int32_t>(tensor, i);
     case DataType::uint64:
     case DataType::int64: return element<int64_t>(tensor, i);
-    default: throw fail(StatusCode::invalid, "input {} is {}, must be an integer type", tensor.name, wire_name(tensor.type));
+    default:
+      throw fail(StatusCode::invalid, "input {} is {}, must be an integer type", tensor.name, wire_name(tensor.type));
   }
 }
 
@@ -49,7 +50,9 @@ float real(const NamedTensor& tensor, int64_t i) {
     case DataType::bf16: return to_float(BFloat16{element<uint16_t>(tensor, i)});
     case DataType::fp32: return element<float>(tensor, i);
     case DataType::fp64: return static_cast<float>(element<double>(tensor, i));
-    default: throw fail(StatusCode::invalid, "input {} is {}, must be a floating-point type", tensor.name, wire_name(tensor.type));
+    default:
+      throw fail(StatusCode::invalid, "input {} is {}, must be a floating-point type", tensor.name,
+                 wire_name(tensor.type));
   }
 }
 
@@ -66,7 +69,8 @@ class Scalars {
     const NamedTensor* tensor = per_row(name);
     if (tensor == nullptr) return std::nullopt;
     const int64_t value = integer(*tensor, row);
-    if (value < low || value > high) throw fail(StatusCode::invalid, "{}[{}] is {}, must be in [{}, {}]", name, row, value, low, high);
+    if (value < low || value > high)
+      throw fail(StatusCode::invalid, "{}[{}] is {}, must be in [{}, {}]", name, row, value, low, high);
     return value;
   }
   float real_or(std::string_view name, int row, float fallback) const {
@@ -83,7 +87,9 @@ class Scalars {
   const NamedTensor* per_row(std::string_view name) const {
     const NamedTensor* tensor = find(inference_, name);
     if (tensor == nullptr || count(*tensor) == 0) return nullptr;
-    if (count(*tensor) != batch_) throw fail(StatusCode::invalid, "{} has the shape {}, must hold one value for each of the {} rows", name, show(tensor->shape), batch_);
+    if (count(*tensor) != batch_)
+      throw fail(StatusCode::invalid, "{} has the shape {}, must hold one value for each of the {} rows", name,
+                 show(tensor->shape), batch_);
     return tensor;
   }
   const TensorInference& inference_;
@@ -91,14 +97,16 @@ class Scalars {
 };
 
 /// [B, 2, W], or [2, W] for all rows: flattened ids above cumulative ends, which -1 pads.
-std::vector<std::vector<int32_t>> read_words(const TensorInference& inference, std::string_view name, int row, int batch, int vocab) {
+std::vector<std::vector<int32_t>> read_words(const TensorInference& inference, std::string_view name, int row,
+                                             int batch, int vocab) {
   const NamedTensor* tensor = find(inference, name);
   std::vector<std::vector<int32_t>> out;
   if (tensor == nullptr || count(*tensor) == 0) return out;
   const std::vector<int64_t>& shape = tensor->shape;
   const bool shared = shape.size() == 2 && shape[0] == 2;
   if (!shared && (shape.size() != 3 || shape[0] != batch || shape[1] != 2))
-    throw fail(StatusCode::invalid, "{} has the shape {}, must be [{},2,W]: ids of all words above the end of each", name, show(shape), batch);
+    throw fail(StatusCode::invalid, "{} has the shape {}, must be [{},2,W]: ids of all words above the end of each",
+               name, show(shape), batch);
   const int64_t width = shape.back();
   const int64_t ids = shared ? 0 : int64_t{2} * row * width;
   int64_t begin = 0;
@@ -106,11 +114,13 @@ std::vector<std::vector<int32_t>> read_words(const TensorInference& inference, s
     const int64_t end = integer(*tensor, ids + width + i);
     if (end == -1) break;
     if (end <= begin || end > width)
-      throw fail(StatusCode::invalid, "{}[{}]: the end of word {} is {}, must be above {} and at most {}", name, row, i, end, begin, width);
+      throw fail(StatusCode::invalid, "{}[{}]: the end of word {} is {}, must be above {} and at most {}", name, row, i,
+                 end, begin, width);
     std::vector<int32_t>& word = out.emplace_back();
     for (int64_t at = begin; at < end; ++at) {
       const int64_t id = integer(*tensor, ids + at);
-      if (id < 0 || id >= vocab) throw fail(StatusCode::invalid, "{}[{}] holds the id {}, must be in [0, {})", name, row, id, vocab);
+      if (id < 0 || id >= vocab)
+        throw fail(StatusCode::invalid, "{}[{}] holds the id {}, must be in [0, {})", name, row, id, vocab);
       word.push_back(static_cast<int32_t>(id));
     }
     begin = end;
@@ -121,7 +131,8 @@ std::vector<std::vector<int32_t>> read_words(const TensorInference& inference, s
 /// The table of the original: k and p both absent or 0 mean greedy.
 void read_sampling(const Scalars& scalars, int row, GenerationOptions& out) {
   constexpr int64_t kMostTopK = 1024;
-  const auto k = static_cast<int>(std::min(kMostTopK, scalars.whole("runtime_top_k", row, 0, std::numeric_limits<uint32_t>::max()).value_or(0)));
+  const auto k = static_cast<int>(
+      std::min(kMostTopK, scalars.whole("runtime_top_k", row, 0, std::numeric_limits<uint32_t>::max()).value_or(0)));
   const float p = std::clamp(scalars.real_or("runtime_top_p", row, 0.0f), 0.0f, 1.0f);
   const float temperature = scalars.real_or("temperature", row, 1.0f);
   if (temperature < 0) throw fail(StatusCode::invalid, "temperature[{}] is {}, must be at least 0", row, temperature);
@@ -132,17 +143,21 @@ void read_sampling(const Scalars& scalars, int row, GenerationOptions& out) {
     out.top_p = p == 0.0f ? 1.0f : p;
     out.temperature = temperature;
   }
-  out.seed = static_cast<uint64_t>(scalars.whole("random_seed", row, std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max()).value_or(0));
+  out.seed = static_cast<uint64_t>(
+      scalars.whole("random_seed", row, std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max())
+          .value_or(0));
   out.repetition_penalty = scalars.real_or("repetition_penalty", row, 1.0f);
   out.presence_penalty = scalars.real_or("presence_penalty", row, 0.0f);
-  if (out.repetition_penalty <= 0) throw fail(StatusCode::invalid, "repetition_penalty[{}] is {}, must be above 0", row, out.repetition_penalty);
+  if (out.repetition_penalty <= 0)
+    throw fail(StatusCode::invalid, "repetition_penalty[{}] is {}, must be above 0", row, out.repetition_penalty);
   if (out.repetition_penalty != 1.0f && out.presence_penalty != 0.0f)
-    throw fail(StatusCode::invalid, "row {} has both repetition_penalty and presence_penalty, of which one can be given", row);
+    throw fail(StatusCode::invalid,
+               "row {} has both repetition_penalty and presence_penalty, of which one can be given", row);
 }
 
-/// The original's search: temperature and penalties act on logits, log-softmax comes last. T5 is done when beam_width texts
-/// have ended; GPT keeps ended texts among its beams, and has one length for all of them, so that len_penalty does not
-/// reorder them.
+/// The original's search: temperature and penalties act on logits, log-softmax comes last. T5 is done when beam_width
+/// texts have ended; GPT keeps ended texts among its beams, and has one length for all of them, so that len_penalty
+/// does not reorder them.
 void read_beams(const Scalars& scalars, int row, bool encoder_decoder, GenerationOptions& out) {
   constexpr int64_t kMostBeams = 64;
   constexpr float kColdest = 1e-6f;  // what the original adds to a temperature
@@ -177,7 +192,8 @@ std::vector<int32_t> read_ids(const NamedTensor& tensor, int row, int64_t padded
   std::vector<int32_t> out;
   for (int64_t i = 0; i < length; ++i) {
     const int64_t id = integer(tensor, row * padded + i);
-    if (id < 0 || id >= vocab) throw fail(StatusCode::invalid, "input_ids[{}][{}] is {}, must be in [0, {})", row, i, id, vocab);
+    if (id < 0 || id >= vocab)
+      throw fail(StatusCode::invalid, "input_ids[{}][{}] is {}, must be in [0, {})", row, i, id, vocab);
     out.push_back(static_cast<int32_t>(id));
   }
   return out;
@@ -187,9 +203,12 @@ std::vector<int32_t> read_ids(const NamedTensor& tensor, int row, int64_t padded
 int64_t first_column(const TensorInference& inference, std::string_view name, int row, int batch, int64_t most) {
   const NamedTensor& tensor = need(inference, name);
   const int64_t columns = count(tensor) / batch;
-  if (columns < 1) throw fail(StatusCode::invalid, "{} has the shape {}, must hold a value for each of the {} rows", name, show(tensor.shape), batch);
+  if (columns < 1)
+    throw fail(StatusCode::invalid, "{} has the shape {}, must hold a value for each of the {} rows", name,
+               show(tensor.shape), batch);
   const int64_t value = integer(tensor, row * columns);
-  if (value < 1 || value > most) throw fail(StatusCode::invalid, "{}[{}] is {}, must be in [1, {}]", name, row, value, most);
+  if (value < 1 || value > most)
+    throw fail(StatusCode::invalid, "{}[{}] is {}, must be in [1, {}]", name, row, value, most);
   return value;
 }
 
@@ -202,9 +221,11 @@ void append(std::string& raw, DataType type, float value) {
 
 /// Integers in the declared type: older configurations say UINT32 where newer ones say INT32.
 NamedTensor integers(const TensorSpec& spec, std::vector<int64_t> shape, const std::vector<int32_t>& values) {
-  if (element_size(spec.type) == 8) return make_tensor(spec.name, spec.type, std::move(shape), std::vector<int64_t>(values.begin(), values.end()));
+  if (element_size(spec.type) == 8)
+    return make_tensor(spec.name, spec.type, std::move(shape), std::vector<int64_t>(values.begin(), values.end()));
   if (element_size(spec.type) != 4 || spec.type == DataType::fp32)
-    throw fail(StatusCode::invalid, "output {} is declared as {}, must be TYPE_UINT32 or TYPE_INT32", spec.name, wire_name(spec.type));
+    throw fail(StatusCode::invalid, "output {} is declared as {}, must be TYPE_UINT32 or TYPE_INT32", spec.name,
+               wire_name(spec.type));
   return make_tensor(spec.name, spec.type, std::move(shape), values);
 }
 
@@ -212,7 +233,8 @@ NamedTensor integers(const TensorSpec& spec, std::vector<int64_t> shape, const s
 
 int padded_length(const TensorInference& inference, std::string_view name) {
   const NamedTensor& tensor = need(inference, name);
-  if (tensor.shape.size() < 2) throw fail(StatusCode::invalid, "{} has the shape {}, must be [B,S]", name, show(tensor.shape));
+  if (tensor.shape.size() < 2)
+    throw fail(StatusCode::invalid, "{} has the shape {}, must be [B,S]", name, show(tensor.shape));
   return static_cast<int>(tensor.shape[1]);
 }
 
@@ -230,7 +252,9 @@ Decoding read_decoding(const TensorInference& inference, int batch, const ModelI
     Row& one = out.rows.emplace_back();
     const int64_t length = *scalars.whole(lengths, row, two_sided ? 1 : 0, out.padded);
     one.ids = read_ids(ids, row, out.padded, length, model.vocab);
-    const auto id_of = [&](std::string_view name, int32_t fallback) { return static_cast<int32_t>(scalars.whole(name, row, 0, model.vocab - 1).value_or(fallback)); };
+    const auto id_of = [&](std::string_view name, int32_t fallback) {
+      return static_cast<int32_t>(scalars.whole(name, row, 0, model.vocab - 1).value_or(fallback));
+    };
     const int32_t start = id_of("start_id", defaults.start_id);
     one.end_id = id_of("end_id", defaults.end_id);
     if (two_sided && start >= 0) one.decoder_ids = {start};
@@ -239,8 +263,10 @@ Decoding read_decoding(const TensorInference& inference, int batch, const ModelI
       one.ids = {start};
     }
     GenerationOptions& generation = one.generation;
-    generation.max_new_tokens = static_cast<int>(first_column(inference, two_sided ? "max_output_len" : "request_output_len", row, batch, kMostNew));
-    generation.min_new_tokens = static_cast<int>(std::min<int64_t>(scalars.whole("min_length", row, 0, kMostNew).value_or(0), generation.max_new_tokens));
+    generation.max_new_tokens = static_cast<int>(
+        first_column(inference, two_sided ? "max_output_len" : "request_output_len", row, batch, kMostNew));
+    generation.min_new_tokens = static_cast<int>(
+        std::min<int64_t>(scalars.whole("min_length", row, 0, kMostNew).value_or(0), generation.max_new_tokens));
     if (one.end_id >= 0) generation.eos = {one.end_id};
     generation.ignore_eos = one.end_id < 0;
     read_sampling(scalars, row, generation);
@@ -256,7 +282,8 @@ Decoding read_decoding(const TensorInference& inference, int batch, const ModelI
 
 bool ends_with_word(const std::vector<std::vector<int32_t>>& words, std::span<const int32_t> ids) {
   return std::any_of(words.begin(), words.end(), [&](const std::vector<int32_t>& word) {
-    return word.size() <= ids.size() && std::equal(word.begin(), word.end(), ids.end() - static_cast<std::ptrdiff_t>(word.size()));
+    return word.size() <= ids.size() &&
+           std::equal(word.begin(), word.end(), ids.end() - static_cast<std::ptrdiff_t>(word.size()));
   });
 }
 
@@ -266,9 +293,9 @@ namespace {
 struct Packing {
   const Decoding& decoding;
   bool encoder_decoder;
-  int64_t width;    ///< of output_ids
-  size_t most;      ///< tokens of a beam that are told
-  size_t longest;   ///< that any beam tells
+  int64_t width;   ///< of output_ids
+  size_t most;     ///< tokens of a beam that are told
+  size_t longest;  ///< that any beam tells
   std::vector<int32_t> ids, lengths, inputs;
   std::vector<float> cumulative, each;
 
@@ -307,26 +334,38 @@ struct Packing {
 
 }  // namespace
 
-TensorResult pack_decoding(const Decoding& decoding, const std::vector<std::vector<Generated>>& answers, size_t most, const TensorModel& model, bool encoder_decoder) {
+TensorResult pack_decoding(const Decoding& decoding, const std::vector<std::vector<Generated>>& answers, size_t most,
+                           const TensorModel& model, bool encoder_decoder) {
   const auto batch = static_cast<int64_t>(decoding.rows.size());
   const int64_t beams = decoding.beams;
-  Packing out{.decoding = decoding, .encoder_decoder = encoder_decoder, .width = encoder_decoder ? decoding.longest : decoding.padded + decoding.longest,
-              .most = most, .longest = 0, .ids = {}, .lengths = {}, .inputs = {}, .cumulative = {}, .each = {}};
+  Packing out{.decoding = decoding,
+              .encoder_decoder = encoder_decoder,
+              .width = encoder_decoder ? decoding.longest : decoding.padded + decoding.longest,
+              .most = most,
+              .longest = 0,
+              .ids = {},
+              .lengths = {},
+              .inputs = {},
+              .cumulative = {},
+              .each = {}};
   bool log_probs = false;
   for (const std::vector<Generated>& answer : answers)
     for (const Generated& beam : answer) out.longest = std::max(out.longest, std::min(most, beam.tokens.size()));
   for (size_t r = 0; r < decoding.rows.size(); ++r) {
     const Row& row = decoding.rows[r];
     log_probs = log_probs || row.log_probs;
-    for (size_t b = 0; b < static_cast<size_t>(beams); ++b) b < answers[r].size() ? out.add(row, answers[r][b]) : out.add_none(row);
+    for (size_t b = 0; b < static_cast<size_t>(beams); ++b)
+      b < answers[r].size() ? out.add(row, answers[r][b]) : out.add_none(row);
   }
   TensorResult result;
   for (const TensorSpec& spec : model.outputs) {
     if (spec.name == "output_ids") result.outputs.push_back(integers(spec, {batch, beams, out.width}, out.ids));
     if (spec.name == "sequence_length") result.outputs.push_back(integers(spec, {batch, beams}, out.lengths));
     if (spec.name == "response_input_lengths") result.outputs.push_back(integers(spec, {batch, beams}, out.inputs));
-    if (spec.name == "cum_log_probs" && log_probs) result.outputs.push_back(make_tensor(spec.name, DataType::fp32, {batch, beams}, out.cumulative));
-    if (spec.name == "output_log_probs" && log_probs) result.outputs.push_back(make_tensor(spec.name, DataType::fp32, {batch, beams, decoding.longest}, out.each));
+    if (spec.name == "cum_log_probs" && log_probs)
+      result.outputs.push_back(make_tensor(spec.name, DataType::fp32, {batch, beams}, out.cumulative));
+    if (spec.name == "output_log_probs" && log_probs)
+      result.outputs.push_back(make_tensor(spec.name, DataType::fp32, {batch, beams, decoding.longest}, out.each));
   }
   return result;
 }

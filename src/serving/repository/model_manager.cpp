@@ -18,18 +18,13 @@ namespace {
 // The words of the reference's load reasons.
 std::string_view code_text(StatusCode code) {
   switch (code) {
-    case StatusCode::not_found:
-      return "Not found";
+    case StatusCode::not_found: return "Not found";
     case StatusCode::unavailable:
-    case StatusCode::overloaded:
-      return "Unavailable";
-    case StatusCode::unsupported:
-      return "Unsupported";
+    case StatusCode::overloaded: return "Unavailable";
+    case StatusCode::unsupported: return "Unsupported";
     case StatusCode::internal:
-    case StatusCode::out_of_memory:
-      return "Internal";
-    default:
-      return "Invalid argument";
+    case StatusCode::out_of_memory: return "Internal";
+    default: return "Invalid argument";
   }
 }
 

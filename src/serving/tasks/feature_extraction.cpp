@@ -15,7 +15,8 @@ std::string prompted(const FeatureExtraction& work, const TaskContext& context, 
   if (found == context.prompts.end()) {
     std::string known;
     for (const auto& [name, prompt] : context.prompts) known += (known.empty() ? "" : ", ") + name;
-    throw fail(StatusCode::invalid, "prompt_name {} is not known to this model; known: {}", quoted(*work.prompt_name), known.empty() ? "none" : known);
+    throw fail(StatusCode::invalid, "prompt_name {} is not known to this model; known: {}", quoted(*work.prompt_name),
+               known.empty() ? "none" : known);
   }
   return found->second + text;
 }
@@ -27,9 +28,11 @@ Encoding encoding_of(const FeatureExtraction& work, const TaskContext& context, 
   if (encoding.ids.empty()) throw fail(StatusCode::empty, "inputs holds an empty list of ids");
   if (context.max_length > 0 && encoding.size() > static_cast<size_t>(context.max_length)) {
     if (!work.truncation.truncate.value_or(context.auto_truncate))
-      throw fail(StatusCode::too_long, "inputs holds {} ids, the model takes {}; shorten it or set truncate to true", encoding.size(), context.max_length);
+      throw fail(StatusCode::too_long, "inputs holds {} ids, the model takes {}; shorten it or set truncate to true",
+                 encoding.size(), context.max_length);
     const auto surplus = static_cast<ptrdiff_t>(encoding.size()) - context.max_length;
-    const auto begin = work.truncation.side == TruncationSide::left ? encoding.ids.begin() : encoding.ids.end() - surplus;
+    const auto begin =
+        work.truncation.side == TruncationSide::left ? encoding.ids.begin() : encoding.ids.end() - surplus;
     encoding.ids.erase(begin, begin + surplus);
   }
   return encoding;
@@ -59,8 +62,11 @@ Rows vectors(const FeatureExtraction& work, RowOutput& output) {
 PreparedTask prepare(const FeatureExtraction& work, const TaskContext& context) {
   if (work.inputs.empty()) throw fail(StatusCode::empty, "inputs is empty; give at least one text");
   const int width = work.all_tokens ? context.model.row_width : context.model.pooled_width;
-  if (width == 0) throw fail(StatusCode::wrong_task, "this model does not offer {} vectors", work.all_tokens ? "per-token" : "pooled");
-  if (work.dimensions && (*work.dimensions < 1 || *work.dimensions > width)) throw fail(StatusCode::invalid, "dimensions is {}, must be in [1, {}]", *work.dimensions, width);
+  if (width == 0)
+    throw fail(StatusCode::wrong_task, "this model does not offer {} vectors",
+               work.all_tokens ? "per-token" : "pooled");
+  if (work.dimensions && (*work.dimensions < 1 || *work.dimensions > width))
+    throw fail(StatusCode::invalid, "dimensions is {}, must be in [1, {}]", *work.dimensions, width);
   PreparedTask out;
   for (const Input& input : work.inputs) {
     out.characters += code_points(input.text);
@@ -77,7 +83,8 @@ PreparedTask prepare(const FeatureExtraction& work, const TaskContext& context) 
 }
 
 PreparedTask prepare(const SentenceSimilarity& work, const TaskContext& context) {
-  if (work.sentences.empty()) throw fail(StatusCode::empty, "sentences is empty; give at least one sentence to compare with");
+  if (work.sentences.empty())
+    throw fail(StatusCode::empty, "sentences is empty; give at least one sentence to compare with");
   FeatureExtraction embed = work.options;
   embed.all_tokens = false;
   embed.normalize = true;

@@ -17,19 +17,20 @@ struct GenerationContext {
   const ModelInfo& model;
   const GenerationConfig& defaults;
   const std::map<std::string, GenerationConfig>& by_pipeline;  ///< in place of `defaults` where the pipeline is named
-  const nlohmann::json& config;  ///< config.json
-  int max_context = 0;  ///< decoder ids the engine takes
+  const nlohmann::json& config;                                ///< config.json
+  int max_context = 0;                                         ///< decoder ids the engine takes
 };
 
-/// One request's generation. Engine events are queued by `on_event` (engine thread) and worked on the receiver's thread;
-/// token events are posted one by one only where somebody looks at them (a stream, stop strings).
+/// One request's generation. Engine events are queued by `on_event` (engine thread) and worked on the receiver's
+/// thread; token events are posted one by one only where somebody looks at them (a stream, stop strings).
 class GenerationJob : public SequenceSink, public std::enable_shared_from_this<GenerationJob> {
  public:
   /// Called once, on the receiver's thread, when every row has ended.
   using Done = std::function<void(Response)>;
 
   /// `owner` keeps everything `context` refers to alive. Throws Error.
-  GenerationJob(const Request& request, GenerationContext context, std::shared_ptr<const void> owner, Receiver receiver, Done done);
+  GenerationJob(const Request& request, GenerationContext context, std::shared_ptr<const void> owner, Receiver receiver,
+                Done done);
 
   /// The rows, once; each holds this job as its sink.
   std::vector<SequenceRequest> take_rows();
@@ -45,8 +46,8 @@ class GenerationJob : public SequenceSink, public std::enable_shared_from_this<G
     CancelFlag cancelled;
     GeneratedText result;
     std::string prompt_text;
-    bool ended = false;    // the engine said so
-    bool settled = false;  // no further token counts (last one seen, or a stop string matched)
+    bool ended = false;                 // the engine said so
+    bool settled = false;               // no further token counts (last one seen, or a stop string matched)
     std::vector<GeneratedText> others;  // a beam search's hypotheses after the first
   };
 
@@ -72,8 +73,8 @@ class GenerationJob : public SequenceSink, public std::enable_shared_from_this<G
   bool stream_ = false;
   bool watched_ = false;  // token events are posted as they come
   bool return_full_text_ = false;
-  int samples_ = 1;       // rows of an input
-  bool ranked_ = false;   // best_of: the most probable sample first
+  int samples_ = 1;      // rows of an input
+  bool ranked_ = false;  // best_of: the most probable sample first
   int characters_ = 0;
   std::vector<Row> rows_;
   std::vector<SequenceRequest> requests_;

@@ -6,9 +6,9 @@
 #include <functional>
 #include <vector>
 
+#include "models/model.h"
 #include "serving/request.h"
 #include "serving/response.h"
-#include "models/model.h"
 #include "text/slow_base.h"
 #include "text/tokenizer.h"
 
@@ -18,9 +18,9 @@ namespace inazuma {
 struct TaskContext {
   const Tokenizer& tokenizer;
   const ModelInfo& model;
-  const nlohmann::json& config;  ///< config.json
-  int max_length = 0;            ///< ids of one row, special tokens included; 0 = no bound
-  bool auto_truncate = true;     ///< what an absent `truncate` means
+  const nlohmann::json& config;                ///< config.json
+  int max_length = 0;                          ///< ids of one row, special tokens included; 0 = no bound
+  bool auto_truncate = true;                   ///< what an absent `truncate` means
   std::map<std::string, std::string> prompts;  ///< sentence-transformers prompts by name
 };
 
@@ -50,11 +50,13 @@ bool can_do(Task task, const Work& work);
 std::string_view work_name(const Work& work);
 
 // Shared by the tasks' files.
-/// The encoding cut to the context as `truncation` (or auto_truncate) says; too_long names got, limit and how to truncate.
+/// The encoding cut to the context as `truncation` (or auto_truncate) says; too_long names got, limit and how to
+/// truncate.
 Encoding encode_within(const TaskContext& context, std::string_view text, const Truncation& truncation);
-Encoding encode_pair_within(const TaskContext& context, std::string_view first, std::string_view second, const Truncation& truncation);
-/// The whole text, where cutting would lose what is asked about. Only the positions of the model bound it, not the length
-/// that its tokenizer names, as in the pipelines; too_long otherwise.
+Encoding encode_pair_within(const TaskContext& context, std::string_view first, std::string_view second,
+                            const Truncation& truncation);
+/// The whole text, where cutting would lose what is asked about. Only the positions of the model bound it, not the
+/// length that its tokenizer names, as in the pipelines; too_long otherwise.
 Encoding encode_uncut(const TaskContext& context, std::string_view text);
 /// An encoding as an engine row (ids and types; what is wanted is left to the caller).
 SequenceRequest to_row(const Encoding& encoding);
@@ -62,8 +64,8 @@ SequenceRequest to_row(const Encoding& encoding);
 int code_points(std::string_view text);
 /// Code points [span.start, span.end) of `text`, broken UTF-8 replaced as the tokenizers do.
 std::string substring(std::string_view text, TextSpan span);
-/// Windows of `length` ids, each overlapping the one before by `stride`, as the tokenizers library cuts overflowing texts.
-/// An empty encoding has one empty window. invalid when stride >= length; too_large for more than 1024 windows.
+/// Windows of `length` ids, each overlapping the one before by `stride`, as the tokenizers library cuts overflowing
+/// texts. An empty encoding has one empty window. invalid when stride >= length; too_large for more than 1024 windows.
 std::vector<Encoding> windows(const Encoding& encoding, int length, int stride);
 void softmax(std::span<float> values);
 float sigmoid(float value);

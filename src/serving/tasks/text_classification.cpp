@@ -17,7 +17,8 @@ ScoreFunction function_of(const TextClassification& work, const TaskContext& con
   return ScoreFunction::softmax;
 }
 
-std::vector<LabelScore> ranked(const std::vector<std::string>& labels, std::span<const float> scores, std::optional<int> top_k) {
+std::vector<LabelScore> ranked(const std::vector<std::string>& labels, std::span<const float> scores,
+                               std::optional<int> top_k) {
   std::vector<LabelScore> out;
   for (size_t i = 0; i < scores.size(); ++i) out.push_back({labels[i], scores[i]});
   std::stable_sort(out.begin(), out.end(), [](const LabelScore& a, const LabelScore& b) { return a.score > b.score; });
@@ -33,7 +34,8 @@ PreparedTask prepare(const TextClassification& work, const TaskContext& context)
   PreparedTask out;
   for (const TextClassification::Text& input : work.inputs) {
     out.characters += code_points(input.text) + (input.pair ? code_points(*input.pair) : 0);
-    out.rows.push_back(to_row(input.pair ? encode_pair_within(context, input.text, *input.pair, work.truncation) : encode_within(context, input.text, work.truncation)));
+    out.rows.push_back(to_row(input.pair ? encode_pair_within(context, input.text, *input.pair, work.truncation)
+                                         : encode_within(context, input.text, work.truncation)));
     out.rows.back().pooled = true;
   }
   out.finish = [work, context](std::vector<RowOutput> outputs) -> Outcome {
@@ -54,11 +56,13 @@ PreparedTask prepare(const TextClassification& work, const TaskContext& context)
 
 namespace {
 
-// The label that means "follows": the one whose name begins with "entail", whatever its case; else the last, as the pipeline.
+// The label that means "follows": the one whose name begins with "entail", whatever its case; else the last, as the
+// pipeline.
 size_t entailment_index(const std::vector<std::string>& labels) {
   for (size_t i = 0; i < labels.size(); ++i) {
     std::string lower = labels[i];
-    std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::transform(lower.begin(), lower.end(), lower.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     if (lower.starts_with("entail")) return i;
   }
   return labels.size() - 1;
@@ -67,7 +71,8 @@ size_t entailment_index(const std::vector<std::string>& labels) {
 std::string hypothesis(const std::string& pattern, const std::string& label) {
   const size_t place = pattern.find("{}");
   if (place == std::string::npos)
-    throw fail(StatusCode::invalid, "hypothesis_template is {}, must contain {{}} where the label goes", quoted(pattern));
+    throw fail(StatusCode::invalid, "hypothesis_template is {}, must contain {{}} where the label goes",
+               quoted(pattern));
   return pattern.substr(0, place) + label + pattern.substr(place + 2);
 }
 
@@ -77,7 +82,10 @@ Encoding encode_premise(const TaskContext& context, const std::string& premise, 
   const Encoding second = context.tokenizer.encode(statement, {.add_special_tokens = false}).value();
   if (context.max_length > 0) {
     const int room = context.max_length - static_cast<int>(second.size()) - context.tokenizer.added_tokens(true);
-    if (room <= 0) throw fail(StatusCode::too_long, "the hypothesis {} has {} ids and leaves no room for the text (the model takes {})", quoted(statement), second.size(), context.max_length);
+    if (room <= 0)
+      throw fail(StatusCode::too_long,
+                 "the hypothesis {} has {} ids and leaves no room for the text (the model takes {})", quoted(statement),
+                 second.size(), context.max_length);
     if (first.size() > static_cast<size_t>(room)) first = slice(first, 0, static_cast<size_t>(room));
   }
   return context.tokenizer.build(first, &second);
@@ -91,7 +99,8 @@ std::vector<float> label_scores(std::span<const RowOutput> outputs, size_t entai
       scores.push_back(logits[entailment]);
       continue;
     }
-    std::vector<float> two{logits[entailment == 0 ? logits.size() - 1 : 0], logits[entailment]};  // contradiction, entailment
+    std::vector<float> two{logits[entailment == 0 ? logits.size() - 1 : 0],
+                           logits[entailment]};  // contradiction, entailment
     softmax(two);
     scores.push_back(two[1]);
   }
@@ -103,9 +112,12 @@ std::vector<float> label_scores(std::span<const RowOutput> outputs, size_t entai
 
 PreparedTask prepare(const ZeroShotClassification& work, const TaskContext& context) {
   if (work.inputs.empty()) throw fail(StatusCode::empty, "inputs is empty; give at least one text");
-  if (work.candidate_labels.empty()) throw fail(StatusCode::invalid, "candidate_labels is empty; give at least one label");
+  if (work.candidate_labels.empty())
+    throw fail(StatusCode::invalid, "candidate_labels is empty; give at least one label");
   if (context.model.labels.size() < 2)
-    throw fail(StatusCode::wrong_task, "zero-shot classification needs a model with entailment labels, this one has {} label", context.model.labels.size());
+    throw fail(StatusCode::wrong_task,
+               "zero-shot classification needs a model with entailment labels, this one has {} label",
+               context.model.labels.size());
   PreparedTask out;
   for (const std::string& text : work.inputs) {
     out.characters += code_points(text);
@@ -119,7 +131,9 @@ PreparedTask prepare(const ZeroShotClassification& work, const TaskContext& cont
     ZeroShotResult result{work.inputs, {}};
     for (size_t input = 0; input < work.inputs.size(); ++input) {
       const auto mine = std::span<const RowOutput>(outputs).subspan(input * labels, labels);
-      result.labels.push_back(ranked(work.candidate_labels, label_scores(mine, entailment_index(context.model.labels), work.multi_label || labels == 1), std::nullopt));
+      result.labels.push_back(ranked(
+          work.candidate_labels,
+          label_scores(mine, entailment_index(context.model.labels), work.multi_label || labels == 1), std::nullopt));
     }
     return result;
   };

@@ -59,38 +59,17 @@ Result<NamedTensor> classify(const NamedTensor& tensor, uint32_t n, bool batched
       append_best<T>(raw, tensor.data.view(), row * classes, classes, kept, labels);
     };
     switch (tensor.type) {
-      case DataType::uint8:
-        append.operator()<uint8_t>();
-        break;
-      case DataType::uint16:
-        append.operator()<uint16_t>();
-        break;
-      case DataType::uint32:
-        append.operator()<uint32_t>();
-        break;
-      case DataType::uint64:
-        append.operator()<uint64_t>();
-        break;
-      case DataType::int8:
-        append.operator()<int8_t>();
-        break;
-      case DataType::int16:
-        append.operator()<int16_t>();
-        break;
-      case DataType::int32:
-        append.operator()<int32_t>();
-        break;
-      case DataType::int64:
-        append.operator()<int64_t>();
-        break;
-      case DataType::fp32:
-        append.operator()<float>();
-        break;
-      case DataType::fp64:
-        append.operator()<double>();
-        break;
-      default:
-        return refuse(fmt::format("datatype {} cannot be ranked", wire_name(tensor.type)));
+      case DataType::uint8: append.operator()<uint8_t>(); break;
+      case DataType::uint16: append.operator()<uint16_t>(); break;
+      case DataType::uint32: append.operator()<uint32_t>(); break;
+      case DataType::uint64: append.operator()<uint64_t>(); break;
+      case DataType::int8: append.operator()<int8_t>(); break;
+      case DataType::int16: append.operator()<int16_t>(); break;
+      case DataType::int32: append.operator()<int32_t>(); break;
+      case DataType::int64: append.operator()<int64_t>(); break;
+      case DataType::fp32: append.operator()<float>(); break;
+      case DataType::fp64: append.operator()<double>(); break;
+      default: return refuse(fmt::format("datatype {} cannot be ranked", wire_name(tensor.type)));
     }
   }
   std::vector<int64_t> shape{kept};

@@ -12,7 +12,8 @@
 
 namespace inazuma {
 
-/// Custom request and response parameters (everything that KServe's `parameters` holds and the protocol does not reserve).
+/// Custom request and response parameters (everything that KServe's `parameters` holds and the protocol does not
+/// reserve).
 using ParameterValue = std::variant<bool, int64_t, double, std::string>;
 using ParameterMap = std::map<std::string, ParameterValue>;
 
@@ -34,15 +35,15 @@ struct RequestedOutput {
 using CorrelationId = std::variant<uint64_t, std::string>;
 
 struct TensorInference {
-  std::string id;                        ///< the client's request id, "" when it sent none
-  int64_t version = -1;                  ///< -1 = the highest that is ready
+  std::string id;        ///< the client's request id, "" when it sent none
+  int64_t version = -1;  ///< -1 = the highest that is ready
   std::vector<NamedTensor> inputs;
   std::vector<RequestedOutput> outputs;  ///< empty = all of the model's
   CorrelationId sequence;
   bool sequence_start = false;
   bool sequence_end = false;
-  uint64_t priority = 0;                 ///< 1 = highest; 0 = the model's default
-  uint64_t timeout_us = 0;               ///< for the queue policy; 0 = the model's default
+  uint64_t priority = 0;    ///< 1 = highest; 0 = the model's default
+  uint64_t timeout_us = 0;  ///< for the queue policy; 0 = the model's default
   ParameterMap parameters;
 };
 
@@ -56,8 +57,8 @@ struct TensorResult {
   bool empty = false;
 };
 
-/// An answer of a decoupled model that is not the last thing heard of the request. The end is a Response whose outcome is a
-/// TensorResult (`empty` when no answer came with the flag).
+/// An answer of a decoupled model that is not the last thing heard of the request. The end is a Response whose outcome
+/// is a TensorResult (`empty` when no answer came with the flag).
 struct TensorEvent {
   TensorResult result;
 };

@@ -15,7 +15,23 @@
 namespace inazuma {
 
 /// Numbers are those of inference.DataType (proto/model_config.proto).
-enum class DataType : uint8_t { invalid, boolean, uint8, uint16, uint32, uint64, int8, int16, int32, int64, fp16, fp32, fp64, bytes, bf16 };
+enum class DataType : uint8_t {
+  invalid,
+  boolean,
+  uint8,
+  uint16,
+  uint32,
+  uint64,
+  int8,
+  int16,
+  int32,
+  int64,
+  fp16,
+  fp32,
+  fp64,
+  bytes,
+  bf16
+};
 
 /// "FP32"; "BYTES" for strings; "INVALID".
 std::string_view wire_name(DataType type);
@@ -58,7 +74,8 @@ Result<int64_t> element_count(const std::vector<int64_t>& shape);
 /// "[-1,16]"
 std::string show(const std::vector<int64_t>& shape);
 
-/// Elements of a BYTES tensor, as views into it. invalid: a length that runs past the end, or not exactly `count` elements.
+/// Elements of a BYTES tensor, as views into it. invalid: a length that runs past the end, or not exactly `count`
+/// elements.
 Result<std::vector<std::string_view>> split_bytes(std::string_view raw, int64_t count);
 /// The raw form of one element appended.
 void append_bytes_element(std::string& raw, std::string_view element);
@@ -67,7 +84,8 @@ std::string join_bytes(const std::vector<std::string>& elements);
 /// A numeric tensor from host values.
 template <class T>
 NamedTensor make_tensor(std::string name, DataType type, std::vector<int64_t> shape, const std::vector<T>& values) {
-  return {std::move(name), type, std::move(shape), std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T))};
+  return {std::move(name), type, std::move(shape),
+          std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T))};
 }
 
 }  // namespace inazuma

@@ -188,19 +188,15 @@ std::vector<Stretch> merge_matches(const std::vector<Stretch>& stretches, bool c
 
 std::vector<Stretch> split_stretches(const std::vector<Stretch>& stretches, SplitBehavior behavior) {
   switch (behavior) {
-    case SplitBehavior::isolated:
-      return stretches;
-    case SplitBehavior::contiguous:
-      return merge_matches(stretches, true);
-    case SplitBehavior::merged_with_previous:
-      return merge_matches(stretches, false);
+    case SplitBehavior::isolated: return stretches;
+    case SplitBehavior::contiguous: return merge_matches(stretches, true);
+    case SplitBehavior::merged_with_previous: return merge_matches(stretches, false);
     case SplitBehavior::merged_with_next: {
       std::vector<Stretch> pieces = merge_matches({stretches.rbegin(), stretches.rend()}, false);
       std::reverse(pieces.begin(), pieces.end());
       return pieces;
     }
-    case SplitBehavior::removed:
-      break;
+    case SplitBehavior::removed: break;
   }
   std::vector<Stretch> pieces;
   std::copy_if(stretches.begin(), stretches.end(), std::back_inserter(pieces),

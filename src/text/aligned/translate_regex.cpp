@@ -100,16 +100,11 @@ class Translator {
 
   void step() {
     switch (peek()) {
-      case '\\':
-        return escape(false);
-      case '[':
-        return character_class();
-      case '(':
-        return group();
-      case '{':
-        return repeat();
-      default:
-        out_ += in_[at_++];
+      case '\\': return escape(false);
+      case '[': return character_class();
+      case '(': return group();
+      case '{': return repeat();
+      default: out_ += in_[at_++];
     }
   }
 
@@ -237,27 +232,17 @@ class Translator {
       case '\0':
         if (at_ + 1 >= in_.size()) broken("a backslash at the end");
         break;
-      case 's':
-        return set(kSpace, false, in_class);
-      case 'S':
-        return in_class ? set(kNotSpace, false, true) : set(kSpace, true, false);
-      case 'd':
-        return set(digit_set(), false, in_class);
-      case 'D':
-        return complement(digit_set(), in_class);
-      case 'w':
-        return set(word_set(), false, in_class);
-      case 'W':
-        return complement(word_set(), in_class);
-      case 'h':
-        return set(kHex, false, in_class);
-      case 'H':
-        return in_class ? set(kNotHex, false, true) : set(kHex, true, false);
+      case 's': return set(kSpace, false, in_class);
+      case 'S': return in_class ? set(kNotSpace, false, true) : set(kSpace, true, false);
+      case 'd': return set(digit_set(), false, in_class);
+      case 'D': return complement(digit_set(), in_class);
+      case 'w': return set(word_set(), false, in_class);
+      case 'W': return complement(word_set(), in_class);
+      case 'h': return set(kHex, false, in_class);
+      case 'H': return in_class ? set(kNotHex, false, true) : set(kHex, true, false);
       case 'p':
-      case 'P':
-        return property(in_class);
-      default:
-        break;
+      case 'P': return property(in_class);
+      default: break;
     }
     other_escape(kind, in_class);
   }

@@ -8,7 +8,9 @@ namespace {
 using Json = nlohmann::json;
 
 /// As a parser reads it: non-negative numbers are unsigned.
-uint32_t json_id(int32_t id) { return static_cast<uint32_t>(id); }
+uint32_t json_id(int32_t id) {
+  return static_cast<uint32_t>(id);
+}
 
 Json token_step(const std::string& token, int type) {
   return {{"SpecialToken", {{"id", token}, {"type_id", type}}}};

@@ -87,15 +87,11 @@ size_t contraction(std::u32string_view text) {
     case U's':
     case U't':
     case U'm':
-    case U'd':
-      return 2;
+    case U'd': return 2;
     case U'r':
-    case U'v':
-      return text.size() > 2 && text[2] == U'e' ? 3 : 0;
-    case U'l':
-      return text.size() > 2 && text[2] == U'l' ? 3 : 0;
-    default:
-      return 0;
+    case U'v': return text.size() > 2 && text[2] == U'e' ? 3 : 0;
+    case U'l': return text.size() > 2 && text[2] == U'l' ? 3 : 0;
+    default: return 0;
   }
 }
 

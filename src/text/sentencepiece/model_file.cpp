@@ -78,15 +78,9 @@ class WireReader {
 
   void read_value(Field& field, int depth) {
     switch (field.wire) {
-      case Wire::varint:
-        field.value = varint();
-        return;
-      case Wire::fixed64:
-        field.value = fixed(8);
-        return;
-      case Wire::fixed32:
-        field.value = fixed(4);
-        return;
+      case Wire::varint: field.value = varint(); return;
+      case Wire::fixed64: field.value = fixed(8); return;
+      case Wire::fixed32: field.value = fixed(4); return;
       case Wire::bytes: {
         const uint64_t length = varint();
         if (length > bytes_.size() - at_) throw broken("a field says it is longer than what is left of the file");
@@ -95,10 +89,8 @@ class WireReader {
         at_ += length;
         return;
       }
-      case Wire::group:
-        return skip_group(field.number, depth + 1);
-      case Wire::group_end:
-        return;
+      case Wire::group: return skip_group(field.number, depth + 1);
+      case Wire::group_end: return;
     }
   }
 

@@ -63,18 +63,10 @@ void SentencePiece::encode(std::string_view text, PieceEncoding& out) const {
   normalizer_.normalize(text, out.normalized);
   const std::string_view normalized = out.normalized.text;
   switch (file_.model) {
-    case PieceModel::unigram:
-      segment_unigram(tables_, normalized, out.segments);
-      break;
-    case PieceModel::bpe:
-      segment_bpe(tables_, normalized, out.segments);
-      break;
-    case PieceModel::word:
-      segment_words(tables_, normalized, out.segments);
-      break;
-    case PieceModel::character:
-      segment_characters(tables_, normalized, out.segments);
-      break;
+    case PieceModel::unigram: segment_unigram(tables_, normalized, out.segments); break;
+    case PieceModel::bpe: segment_bpe(tables_, normalized, out.segments); break;
+    case PieceModel::word: segment_words(tables_, normalized, out.segments); break;
+    case PieceModel::character: segment_characters(tables_, normalized, out.segments); break;
   }
   bool after_unknown = false;
   for (const Segment& segment : out.segments) {

@@ -7,8 +7,8 @@
 #include "base/json_file.h"
 #include "text/fields/pattern_field.h"
 #include "text/sentencepiece/model_file.h"
-#include "text/t5/t5_tokenizer.h"
 #include "text/slow/tokenizer_config.h"
+#include "text/t5/t5_tokenizer.h"
 #include "text/unicode.h"
 
 namespace inazuma {

@@ -92,83 +92,48 @@ class Machine {
   /// Executes one opcode; true at STOP.
   bool step(uint8_t opcode) {
     switch (opcode) {
-      case 0x80:
-        return protocol(take<uint8_t>()), false;
-      case '.':
-        return true;
-      case '(':
-        return mark(), false;
-      case 'c':
-        return global(), false;
+      case 0x80: return protocol(take<uint8_t>()), false;
+      case '.': return true;
+      case '(': return mark(), false;
+      case 'c': return global(), false;
       case 'R':
-      case 0x81:
-        return reduce(), false;
-      case 'b':
-        return build(), false;
-      case 'Q':
-        return persistent(), false;
-      case 'q':
-        return put(take<uint8_t>()), false;
-      case 'r':
-        return put(take<uint32_t>()), false;
-      case 'h':
-        return get(take<uint8_t>()), false;
-      case 'j':
-        return get(take<uint32_t>()), false;
-      case 'a':
-        return extend({pop()}, Kind::list), false;
-      case 'e':
-        return extend(pop_to_mark(), Kind::list), false;
-      case 's':
-        return set_item(), false;
-      case 'u':
-        return extend(pop_to_mark(), Kind::dict), false;
-      default:
-        return push_value(opcode), false;
+      case 0x81: return reduce(), false;
+      case 'b': return build(), false;
+      case 'Q': return persistent(), false;
+      case 'q': return put(take<uint8_t>()), false;
+      case 'r': return put(take<uint32_t>()), false;
+      case 'h': return get(take<uint8_t>()), false;
+      case 'j': return get(take<uint32_t>()), false;
+      case 'a': return extend({pop()}, Kind::list), false;
+      case 'e': return extend(pop_to_mark(), Kind::list), false;
+      case 's': return set_item(), false;
+      case 'u': return extend(pop_to_mark(), Kind::dict), false;
+      default: return push_value(opcode), false;
     }
   }
 
   /// The opcodes that only make a value.
   void push_value(uint8_t opcode) {
     switch (opcode) {
-      case 'N':
-        return push({.kind = Kind::none});
-      case 0x88:
-        return push({.kind = Kind::boolean, .integer = 1});
-      case 0x89:
-        return push({.kind = Kind::boolean, .integer = 0});
-      case 'J':
-        return push({.kind = Kind::integer, .integer = take<int32_t>()});
-      case 'K':
-        return push({.kind = Kind::integer, .integer = take<uint8_t>()});
-      case 'M':
-        return push({.kind = Kind::integer, .integer = take<uint16_t>()});
-      case 0x8a:
-        return long_integer(take_bytes(take<uint8_t>()));
-      case 'G':
-        return real();
-      case 'X':
-        return push({.kind = Kind::text, .text = take_bytes(take<uint32_t>())});
-      case 'U':
-        return push({.kind = Kind::text, .text = take_bytes(take<uint8_t>())});
-      case '}':
-        return push({.kind = Kind::dict});
-      case ']':
-        return push({.kind = Kind::list});
-      case 0x8f:
-        return push({.kind = Kind::set});
-      case ')':
-        return push({.kind = Kind::tuple});
-      case 't':
-        return push({.kind = Kind::tuple, .items = pop_to_mark()});
-      case 0x85:
-        return push({.kind = Kind::tuple, .items = pop_many(1)});
-      case 0x86:
-        return push({.kind = Kind::tuple, .items = pop_many(2)});
-      case 0x87:
-        return push({.kind = Kind::tuple, .items = pop_many(3)});
-      default:
-        throw malformed(fmt::format("opcode 0x{:02x} does not occur in checkpoints", opcode));
+      case 'N': return push({.kind = Kind::none});
+      case 0x88: return push({.kind = Kind::boolean, .integer = 1});
+      case 0x89: return push({.kind = Kind::boolean, .integer = 0});
+      case 'J': return push({.kind = Kind::integer, .integer = take<int32_t>()});
+      case 'K': return push({.kind = Kind::integer, .integer = take<uint8_t>()});
+      case 'M': return push({.kind = Kind::integer, .integer = take<uint16_t>()});
+      case 0x8a: return long_integer(take_bytes(take<uint8_t>()));
+      case 'G': return real();
+      case 'X': return push({.kind = Kind::text, .text = take_bytes(take<uint32_t>())});
+      case 'U': return push({.kind = Kind::text, .text = take_bytes(take<uint8_t>())});
+      case '}': return push({.kind = Kind::dict});
+      case ']': return push({.kind = Kind::list});
+      case 0x8f: return push({.kind = Kind::set});
+      case ')': return push({.kind = Kind::tuple});
+      case 't': return push({.kind = Kind::tuple, .items = pop_to_mark()});
+      case 0x85: return push({.kind = Kind::tuple, .items = pop_many(1)});
+      case 0x86: return push({.kind = Kind::tuple, .items = pop_many(2)});
+      case 0x87: return push({.kind = Kind::tuple, .items = pop_many(3)});
+      default: throw malformed(fmt::format("opcode 0x{:02x} does not occur in checkpoints", opcode));
     }
   }
 

@@ -55,18 +55,10 @@ void read_parameters(const Parameters& parameters, GrpcInference& out) {
     } else {
       check_parameter_name(name);
       switch (value.parameter_choice_case()) {
-        case InferParameter::kBoolParam:
-          inference.parameters[name] = value.bool_param();
-          break;
-        case InferParameter::kInt64Param:
-          inference.parameters[name] = int64_t{value.int64_param()};
-          break;
-        case InferParameter::kStringParam:
-          inference.parameters[name] = value.string_param();
-          break;
-        case InferParameter::kDoubleParam:
-          inference.parameters[name] = value.double_param();
-          break;
+        case InferParameter::kBoolParam: inference.parameters[name] = value.bool_param(); break;
+        case InferParameter::kInt64Param: inference.parameters[name] = int64_t{value.int64_param()}; break;
+        case InferParameter::kStringParam: inference.parameters[name] = value.string_param(); break;
+        case InferParameter::kDoubleParam: inference.parameters[name] = value.double_param(); break;
         default:
           throw fail(StatusCode::invalid,
                      "parameter {} must be a bool_param, int64_param, string_param or double_param", quoted(name));
@@ -130,28 +122,17 @@ std::string read_contents(const InferTensorContents& contents, DataType type, co
                    wire_name(type), wanted, field.name);
   };
   switch (type) {
-    case DataType::boolean:
-      return only("bool_contents"), flat(contents.bool_contents());
-    case DataType::int8:
-      return only("int_contents"), narrow<int8_t>(contents.int_contents(), where);
-    case DataType::int16:
-      return only("int_contents"), narrow<int16_t>(contents.int_contents(), where);
-    case DataType::int32:
-      return only("int_contents"), flat(contents.int_contents());
-    case DataType::int64:
-      return only("int64_contents"), flat(contents.int64_contents());
-    case DataType::uint8:
-      return only("uint_contents"), narrow<uint8_t>(contents.uint_contents(), where);
-    case DataType::uint16:
-      return only("uint_contents"), narrow<uint16_t>(contents.uint_contents(), where);
-    case DataType::uint32:
-      return only("uint_contents"), flat(contents.uint_contents());
-    case DataType::uint64:
-      return only("uint64_contents"), flat(contents.uint64_contents());
-    case DataType::fp32:
-      return only("fp32_contents"), flat(contents.fp32_contents());
-    case DataType::fp64:
-      return only("fp64_contents"), flat(contents.fp64_contents());
+    case DataType::boolean: return only("bool_contents"), flat(contents.bool_contents());
+    case DataType::int8: return only("int_contents"), narrow<int8_t>(contents.int_contents(), where);
+    case DataType::int16: return only("int_contents"), narrow<int16_t>(contents.int_contents(), where);
+    case DataType::int32: return only("int_contents"), flat(contents.int_contents());
+    case DataType::int64: return only("int64_contents"), flat(contents.int64_contents());
+    case DataType::uint8: return only("uint_contents"), narrow<uint8_t>(contents.uint_contents(), where);
+    case DataType::uint16: return only("uint_contents"), narrow<uint16_t>(contents.uint_contents(), where);
+    case DataType::uint32: return only("uint_contents"), flat(contents.uint_contents());
+    case DataType::uint64: return only("uint64_contents"), flat(contents.uint64_contents());
+    case DataType::fp32: return only("fp32_contents"), flat(contents.fp32_contents());
+    case DataType::fp64: return only("fp64_contents"), flat(contents.fp64_contents());
     case DataType::bytes: {
       only("bytes_contents");
       std::string out;

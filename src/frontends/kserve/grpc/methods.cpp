@@ -182,17 +182,10 @@ void log_settings(Service& service, const LogSettingsRequest& in, LogSettingsRes
   std::map<std::string, LogValue> changes;
   for (const auto& [name, value] : in.settings()) {
     switch (value.parameter_choice_case()) {
-      case LogSettingsRequest::SettingValue::kBoolParam:
-        changes[name] = value.bool_param();
-        break;
-      case LogSettingsRequest::SettingValue::kUint32Param:
-        changes[name] = uint32_t{value.uint32_param()};
-        break;
-      case LogSettingsRequest::SettingValue::kStringParam:
-        changes[name] = value.string_param();
-        break;
-      default:
-        throw fail(StatusCode::invalid, "log setting {} has no value", quoted(name));
+      case LogSettingsRequest::SettingValue::kBoolParam: changes[name] = value.bool_param(); break;
+      case LogSettingsRequest::SettingValue::kUint32Param: changes[name] = uint32_t{value.uint32_param()}; break;
+      case LogSettingsRequest::SettingValue::kStringParam: changes[name] = value.string_param(); break;
+      default: throw fail(StatusCode::invalid, "log setting {} has no value", quoted(name));
     }
   }
   check(service.log_settings.update(changes));

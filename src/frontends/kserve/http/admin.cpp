@@ -354,20 +354,15 @@ HttpResponse set_logging(Service& service, const HttpRequest& request, const Rou
   for (const auto [name, value] : fields) {
     uint64_t number = 0;
     switch (value.type()) {
-      case dom::element_type::BOOL:
-        changes[std::string(name)] = bool(value);
-        break;
-      case dom::element_type::STRING:
-        changes[std::string(name)] = std::string(std::string_view(value));
-        break;
+      case dom::element_type::BOOL: changes[std::string(name)] = bool(value); break;
+      case dom::element_type::STRING: changes[std::string(name)] = std::string(std::string_view(value)); break;
       case dom::element_type::INT64:
         if (!value.get_uint64().get(number) && number <= UINT32_MAX) {
           changes[std::string(name)] = static_cast<uint32_t>(number);
           break;
         }
         [[fallthrough]];
-      default:
-        throw fail(StatusCode::invalid, "log setting {} is {}, which it cannot be", quoted(name), shown(value));
+      default: throw fail(StatusCode::invalid, "log setting {} is {}, which it cannot be", quoted(name), shown(value));
     }
   }
   if (const Status updated = service.log_settings.update(changes); !updated.ok()) throw Error(updated);

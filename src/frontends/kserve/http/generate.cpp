@@ -81,18 +81,10 @@ class GenerateParser {
 
   void parameter(std::string_view name, Json value) {
     switch (value.type()) {
-      case dom::element_type::BOOL:
-        out.parameters[std::string(name)] = bool(value);
-        return;
-      case dom::element_type::INT64:
-        out.parameters[std::string(name)] = int64_t(value);
-        return;
-      case dom::element_type::DOUBLE:
-        out.parameters[std::string(name)] = double(value);
-        return;
-      case dom::element_type::STRING:
-        out.parameters[std::string(name)] = std::string(std::string_view(value));
-        return;
+      case dom::element_type::BOOL: out.parameters[std::string(name)] = bool(value); return;
+      case dom::element_type::INT64: out.parameters[std::string(name)] = int64_t(value); return;
+      case dom::element_type::DOUBLE: out.parameters[std::string(name)] = double(value); return;
+      case dom::element_type::STRING: out.parameters[std::string(name)] = std::string(std::string_view(value)); return;
       default:
         throw fail(StatusCode::invalid,
                    "{} is no input of model '{}', and as a parameter {} is no string, number, true or false",

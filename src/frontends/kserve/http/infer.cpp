@@ -45,14 +45,10 @@ dom::object object_of(Json value, std::string_view what) {
 
 ParameterValue parameter_of(Json value, std::string_view name) {
   switch (value.type()) {
-    case dom::element_type::BOOL:
-      return bool(value);
-    case dom::element_type::INT64:
-      return int64_t(value);
-    case dom::element_type::DOUBLE:
-      return double(value);
-    case dom::element_type::STRING:
-      return std::string(std::string_view(value));
+    case dom::element_type::BOOL: return bool(value);
+    case dom::element_type::INT64: return int64_t(value);
+    case dom::element_type::DOUBLE: return double(value);
+    case dom::element_type::STRING: return std::string(std::string_view(value));
     default:
       throw fail(StatusCode::invalid,
                  "parameter {} is {}, must be a string, a number of at most 63 bits, true or false", quoted(name),

@@ -75,26 +75,13 @@ std::optional<std::chrono::nanoseconds> parse_grpc_timeout(std::string_view text
   constexpr std::chrono::nanoseconds kYear = std::chrono::hours(24 * 365);
   int64_t unit = 0;
   switch (text.back()) {
-    case 'H':
-      unit = 3'600'000'000'000;
-      break;
-    case 'M':
-      unit = 60'000'000'000;
-      break;
-    case 'S':
-      unit = 1'000'000'000;
-      break;
-    case 'm':
-      unit = 1'000'000;
-      break;
-    case 'u':
-      unit = 1'000;
-      break;
-    case 'n':
-      unit = 1;
-      break;
-    default:
-      return std::nullopt;
+    case 'H': unit = 3'600'000'000'000; break;
+    case 'M': unit = 60'000'000'000; break;
+    case 'S': unit = 1'000'000'000; break;
+    case 'm': unit = 1'000'000; break;
+    case 'u': unit = 1'000; break;
+    case 'n': unit = 1; break;
+    default: return std::nullopt;
   }
   if (value > kYear.count() / unit) return kYear;
   return std::chrono::nanoseconds(value * unit);

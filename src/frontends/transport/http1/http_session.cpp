@@ -56,7 +56,8 @@ std::string_view origin_form(std::string_view target) {
 // What handlers hold. Outlives the connection if it must; then answers go nowhere.
 class HttpSession::Exchange : public HttpExchange, public std::enable_shared_from_this<HttpSession::Exchange> {
  public:
-  Exchange(std::shared_ptr<HttpSession> session, bool keep, unsigned http_version) : session_(std::move(session)), keep_alive(keep), version(http_version) {}
+  Exchange(std::shared_ptr<HttpSession> session, bool keep, unsigned http_version)
+      : session_(std::move(session)), keep_alive(keep), version(http_version) {}
 
   const HttpRequest& request() const override { return incoming; }
   void respond(HttpResponse response) override { session_->send(shared_from_this(), std::move(response)); }
@@ -76,7 +77,12 @@ class HttpSession::Exchange : public HttpExchange, public std::enable_shared_fro
   size_t bytes_out = 0;
 };
 
-HttpSession::HttpSession(asio::ip::tcp::socket socket, SessionHost& host) : stream_(std::move(socket), host.tls()), ping_(stream_.get_executor()), hang_up_(stream_.get_executor()), idle_(stream_.get_executor()), host_(host) {
+HttpSession::HttpSession(asio::ip::tcp::socket socket, SessionHost& host)
+    : stream_(std::move(socket), host.tls()),
+      ping_(stream_.get_executor()),
+      hang_up_(stream_.get_executor()),
+      idle_(stream_.get_executor()),
+      host_(host) {
   beast::error_code error;
   const auto remote = stream_.socket().remote_endpoint(error);
   client_ = error ? "unknown" : fmt::format("{}:{}", remote.address().to_string(), remote.port());
@@ -98,8 +104,8 @@ void HttpSession::handshake() {
   });
 }
 
-// The waiting read is cancelled rather than the socket closed: a read that has already taken a request's first bytes, and only
-// waits for its turn to tell, cannot be cancelled any more and goes on.
+// The waiting read is cancelled rather than the socket closed: a read that has already taken a request's first bytes,
+// and only waits for its turn to tell, cannot be cancelled any more and goes on.
 void HttpSession::close_when_idle() {
   asio::post(stream_.get_executor(), [self = shared_from_this()] {
     if (self->waiting_ && !self->closed_) self->stream_.cancel();
@@ -143,13 +149,16 @@ void HttpSession::read_header() {
   if (reading_) return asio::post(stream_.get_executor(), [self = shared_from_this()] { self->parse_header(); });
   // Between requests the long timeout counts; from the first byte on, the short one. A server that stops waits only for
   // what was on its way (under TLS the bytes that wait may be no request).
-  expect_request(host_.stopping() ? std::min<std::chrono::milliseconds>(kLastRequest, host_.options().keep_alive_timeout) : host_.options().keep_alive_timeout);
+  expect_request(host_.stopping()
+                     ? std::min<std::chrono::milliseconds>(kLastRequest, host_.options().keep_alive_timeout)
+                     : host_.options().keep_alive_timeout);
   stream_.expires_never();
   waiting_ = true;
   stream_.async_read_some(buffer_.prepare(4096), [self = shared_from_this()](beast::error_code error, size_t bytes) {
     self->waiting_ = false;
     if (self->closed_) return;
-    if (error == asio::error::operation_aborted && self->host_.stopping()) return self->read_header();  // closes, unless bytes came in between
+    if (error == asio::error::operation_aborted && self->host_.stopping())
+      return self->read_header();  // closes, unless bytes came in between
     if (error) return self->close();
     self->buffer_.commit(bytes);
     self->reading_ = true;
@@ -165,7 +174,8 @@ void HttpSession::parse_header() {
   if (error == http::error::need_more) error = {};
   if (error || parser_->is_header_done()) return on_header(error);
   stream_.expires_after(host_.options().header_timeout);
-  http::async_read_header(stream_, buffer_, *parser_, [self = shared_from_this()](beast::error_code e, size_t) { self->on_header(e); });
+  http::async_read_header(stream_, buffer_, *parser_,
+                          [self = shared_from_this()](beast::error_code e, size_t) { self->on_header(e); });
 }
 
 // One timer for all waits of a connection: it is left running while requests come, and looks when it fires.
@@ -187,14 +197,17 @@ void HttpSession::expect_request(Clock::duration within) {
 void HttpSession::on_header(beast::error_code error) {
   if (closed_) return;
   if (error == http::error::header_limit)
-    return reject(431, Status(StatusCode::too_large, fmt::format("the request's headers exceed {} bytes", host_.options().max_header)));
-  if (error == beast::error::timeout || error == http::error::end_of_stream || error == http::error::partial_message || error == asio::error::connection_reset ||
-      error == asio::error::operation_aborted || error == asio::error::eof)
+    return reject(431, Status(StatusCode::too_large,
+                              fmt::format("the request's headers exceed {} bytes", host_.options().max_header)));
+  if (error == beast::error::timeout || error == http::error::end_of_stream || error == http::error::partial_message ||
+      error == asio::error::connection_reset || error == asio::error::operation_aborted || error == asio::error::eof)
     return close();
-  if (error) return reject(400, Status(StatusCode::malformed, fmt::format("this is not HTTP/1.1: {}", error.message())));
+  if (error)
+    return reject(400, Status(StatusCode::malformed, fmt::format("this is not HTTP/1.1: {}", error.message())));
   const auto& header = parser_->get();
   if (header.target().size() > host_.options().max_target)
-    return reject(414, Status(StatusCode::too_large, fmt::format("the URL exceeds {} bytes", host_.options().max_target)));
+    return reject(414,
+                  Status(StatusCode::too_large, fmt::format("the URL exceeds {} bytes", host_.options().max_target)));
   const std::string_view target(header.target().data(), header.target().size());
   max_body_ = host_.options().body_limit ? host_.options().body_limit(origin_form(target)) : host_.options().max_body;
   if (parser_->content_length() && *parser_->content_length() > max_body_) return refuse_body();
@@ -203,17 +216,21 @@ void HttpSession::on_header(beast::error_code error) {
   if (header.count(http::field::transfer_encoding) > 0 && header.count(http::field::content_length) > 0)
     return reject(400, Status(StatusCode::malformed, "the request has both Content-Length and Transfer-Encoding"));
   // Only "chunked", and only where it exists: anything else leaves the body's end to guessing.
-  if (header.count(http::field::transfer_encoding) > 0 && (header.version() != 11 || header.count(http::field::transfer_encoding) > 1 || !beast::iequals(header[http::field::transfer_encoding], "chunked")))
+  if (header.count(http::field::transfer_encoding) > 0 &&
+      (header.version() != 11 || header.count(http::field::transfer_encoding) > 1 ||
+       !beast::iequals(header[http::field::transfer_encoding], "chunked")))
     return reject(400, Status(StatusCode::malformed, "Transfer-Encoding must be 'chunked', on HTTP/1.1, once"));
   if (header.count(http::field::content_length) > 1 || header.count(http::field::host) > 1)
     return reject(400, Status(StatusCode::malformed, "the request repeats Content-Length or Host"));
-  if (header.version() == 11 && header.count(http::field::host) == 0) return reject(400, Status(StatusCode::malformed, "the request has no Host header"));
+  if (header.version() == 11 && header.count(http::field::host) == 0)
+    return reject(400, Status(StatusCode::malformed, "the request has no Host header"));
   if (beast::iequals(header[http::field::expect], "100-continue") && !parser_->is_done()) {
     auto proceed = std::make_shared<std::string>("HTTP/1.1 100 Continue\r\n\r\n");
-    return asio::async_write(stream_, asio::buffer(*proceed), [self = shared_from_this(), proceed](beast::error_code e, size_t) {
-      if (e) return self->close();
-      self->read_body();
-    });
+    return asio::async_write(stream_, asio::buffer(*proceed),
+                             [self = shared_from_this(), proceed](beast::error_code e, size_t) {
+                               if (e) return self->close();
+                               self->read_body();
+                             });
   }
   read_body();
 }
@@ -241,17 +258,21 @@ void HttpSession::read_body() {
     self->late_ = true;
     self->stream_.cancel();
   });
-  http::async_read_some(stream_, buffer_, *parser_, [self = shared_from_this()](beast::error_code error, size_t bytes) { self->on_body(error, bytes); });
+  http::async_read_some(stream_, buffer_, *parser_, [self = shared_from_this()](beast::error_code error, size_t bytes) {
+    self->on_body(error, bytes);
+  });
 }
 
 void HttpSession::on_body(beast::error_code error, size_t) {
   if (closed_) return;
   if (error == http::error::body_limit) return refuse_body();
-  if (error == asio::error::operation_aborted && late_) return reject(408, Status(StatusCode::deadline_exceeded, "the body did not arrive in time"));
-  if (error == http::error::partial_message || error == asio::error::connection_reset || error == asio::error::eof || error == http::error::end_of_stream ||
-      error == asio::error::operation_aborted)
+  if (error == asio::error::operation_aborted && late_)
+    return reject(408, Status(StatusCode::deadline_exceeded, "the body did not arrive in time"));
+  if (error == http::error::partial_message || error == asio::error::connection_reset || error == asio::error::eof ||
+      error == http::error::end_of_stream || error == asio::error::operation_aborted)
     return close();
-  if (error) return reject(400, Status(StatusCode::malformed, fmt::format("the body cannot be read: {}", error.message())));
+  if (error)
+    return reject(400, Status(StatusCode::malformed, fmt::format("the body cannot be read: {}", error.message())));
   read_body();
 }
 
@@ -261,10 +282,12 @@ Status HttpSession::build_request(HttpRequest& request) {
   const std::string_view target = origin_form(std::string_view(message.target().data(), message.target().size()));
   const size_t question = target.find('?');
   const auto path = percent_decode(target.substr(0, question));
-  if (!path || path->empty() || path->front() != '/') return Status(StatusCode::malformed, fmt::format("the URL {} is not a path", quoted(target)));
+  if (!path || path->empty() || path->front() != '/')
+    return Status(StatusCode::malformed, fmt::format("the URL {} is not a path", quoted(target)));
   request.path = *path;
   if (question != std::string_view::npos) request.query = std::string(target.substr(question + 1));
-  for (const auto& field : message) request.headers.emplace_back(lower(field.name_string()), std::string(field.value()));
+  for (const auto& field : message)
+    request.headers.emplace_back(lower(field.name_string()), std::string(field.value()));
   request.client = client_;
   request.id = request_id(find_header(request.headers, "x-request-id"));
   request.body = std::move(message.body());
@@ -299,26 +322,30 @@ void HttpSession::dispatch() {
 // A client that goes away while its answer is computed is noticed by the end of its stream; its work is then cancelled.
 void HttpSession::watch_client() {
   if (buffer_.size() > 0) return;  // the next request is here already
-  stream_.socket().async_wait(asio::ip::tcp::socket::wait_read, [self = shared_from_this(), exchange = std::weak_ptr<Exchange>(current_)](beast::error_code error) {
-    const std::shared_ptr<Exchange> watched = exchange.lock();
-    if (error || !watched || self->current_ != watched || self->closed_) return;
-    if (self->stream_.encrypted()) return self->watch_hang_up();
-    char byte = 0;
-    const ssize_t got = ::recv(self->stream_.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)) watched->cancel->store(true);
-  });
+  stream_.socket().async_wait(
+      asio::ip::tcp::socket::wait_read,
+      [self = shared_from_this(), exchange = std::weak_ptr<Exchange>(current_)](beast::error_code error) {
+        const std::shared_ptr<Exchange> watched = exchange.lock();
+        if (error || !watched || self->current_ != watched || self->closed_) return;
+        if (self->stream_.encrypted()) return self->watch_hang_up();
+        char byte = 0;
+        const ssize_t got = ::recv(self->stream_.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+        if (got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
+          watched->cancel->store(true);
+      });
 }
 
-// Under TLS readable bytes may be the farewell or the next request, and only TLS can tell: the end of the TCP stream, which
-// follows a farewell at once, is looked for instead.
+// Under TLS readable bytes may be the farewell or the next request, and only TLS can tell: the end of the TCP stream,
+// which follows a farewell at once, is looked for instead.
 void HttpSession::watch_hang_up() {
   pollfd wait{stream_.socket().native_handle(), POLLRDHUP, 0};
   if (::poll(&wait, 1, 0) > 0) return current_->cancel->store(true);
   hang_up_.expires_after(kHangUpLook);
-  hang_up_.async_wait([self = shared_from_this(), exchange = std::weak_ptr<Exchange>(current_)](beast::error_code error) {
-    const std::shared_ptr<Exchange> watched = exchange.lock();
-    if (!error && watched && self->current_ == watched && !self->closed_) self->watch_hang_up();
-  });
+  hang_up_.async_wait(
+      [self = shared_from_this(), exchange = std::weak_ptr<Exchange>(current_)](beast::error_code error) {
+        const std::shared_ptr<Exchange> watched = exchange.lock();
+        if (!error && watched && self->current_ == watched && !self->closed_) self->watch_hang_up();
+      });
 }
 
 void HttpSession::reject(int code, const Status& status) {
@@ -352,7 +379,9 @@ void HttpSession::send(const std::shared_ptr<Exchange>& exchange, HttpResponse r
   exchange->answered = true;
   exchange->status = response.status;
   auto message = std::make_shared<Outgoing>();
-  const Coding coding = response.body.size() > kCompressFrom ? accepted_coding(find_header(exchange->incoming.headers, "accept-encoding").value_or("")) : Coding::identity;
+  const Coding coding = response.body.size() > kCompressFrom
+                            ? accepted_coding(find_header(exchange->incoming.headers, "accept-encoding").value_or(""))
+                            : Coding::identity;
   if (coding != Coding::identity) {
     response.body = compress(response.body, coding);
     response.headers.emplace_back("content-encoding", coding == Coding::gzip ? "gzip" : "deflate");
@@ -374,7 +403,8 @@ void HttpSession::send(const std::shared_ptr<Exchange>& exchange, HttpResponse r
   if (exchange->incoming.method == "HEAD") {  // the length of the body that GET would bring, and none of it
     auto serializer = std::make_shared<http::response_serializer<http::string_body>>(*message);
     serializer->split(true);
-    return http::async_write_header(stream_, *serializer, [done, serializer](beast::error_code error, size_t bytes) { done(error, bytes); });
+    return http::async_write_header(stream_, *serializer,
+                                    [done, serializer](beast::error_code error, size_t bytes) { done(error, bytes); });
   }
   if (stream_.encrypted()) return http::async_write(stream_, *message, done);
   send_at_once(exchange, *message, keep_alive);
@@ -388,18 +418,22 @@ void HttpSession::send_at_once(const std::shared_ptr<Exchange>& exchange, const 
   beast::error_code error;
   while (!serializer.is_done() && !error)
     serializer.next(error, [&](beast::error_code&, const auto& buffers) {
-      for (const auto buffer : beast::buffers_range_ref(buffers)) bytes->append(static_cast<const char*>(buffer.data()), buffer.size());
+      for (const auto buffer : beast::buffers_range_ref(buffers))
+        bytes->append(static_cast<const char*>(buffer.data()), buffer.size());
       serializer.consume(beast::buffer_bytes(buffers));
     });
-  const ssize_t sent = error ? -1 : ::send(stream_.socket().native_handle(), bytes->data(), bytes->size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-  if (sent < 0 && (error || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))) return account(*exchange), close();
+  const ssize_t sent =
+      error ? -1 : ::send(stream_.socket().native_handle(), bytes->data(), bytes->size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (sent < 0 && (error || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)))
+    return account(*exchange), close();
   const size_t done = sent < 0 ? 0 : static_cast<size_t>(sent);
   if (done == bytes->size()) return finished(exchange, keep_alive);
   stream_.expires_after(host_.options().write_timeout);
-  asio::async_write(stream_, asio::buffer(*bytes) + done, [self = shared_from_this(), exchange, bytes, keep_alive](beast::error_code failed, size_t) {
-    if (failed) return self->account(*exchange), self->close();
-    self->finished(exchange, keep_alive);
-  });
+  asio::async_write(stream_, asio::buffer(*bytes) + done,
+                    [self = shared_from_this(), exchange, bytes, keep_alive](beast::error_code failed, size_t) {
+                      if (failed) return self->account(*exchange), self->close();
+                      self->finished(exchange, keep_alive);
+                    });
 }
 
 void HttpSession::begin(const std::shared_ptr<Exchange>& exchange, HttpResponse head) {
@@ -418,11 +452,12 @@ void HttpSession::begin(const std::shared_ptr<Exchange>& exchange, HttpResponse 
   stream_.expires_after(host_.options().write_timeout);
   auto serializer = std::make_shared<http::response_serializer<http::string_body>>(*message);
   serializer->split(true);
-  http::async_write_header(stream_, *serializer, [self = shared_from_this(), exchange, message, serializer](beast::error_code error, size_t) {
-    self->writing_ = false;
-    if (error) return exchange->cancel->store(true), self->account(*exchange), self->close();
-    self->write_next(exchange);
-  });
+  http::async_write_header(stream_, *serializer,
+                           [self = shared_from_this(), exchange, message, serializer](beast::error_code error, size_t) {
+                             self->writing_ = false;
+                             if (error) return exchange->cancel->store(true), self->account(*exchange), self->close();
+                             self->write_next(exchange);
+                           });
   arm_ping(exchange);
 }
 
@@ -451,12 +486,13 @@ void HttpSession::write_next(const std::shared_ptr<Exchange>& exchange) {
   for (std::string& chunk : chunks_) bytes->append(chunk);
   chunks_.clear();
   stream_.expires_after(host_.options().write_timeout);
-  asio::async_write(stream_, asio::buffer(*bytes), [self = shared_from_this(), exchange, bytes](beast::error_code error, size_t) {
-    self->writing_ = false;
-    if (error) return exchange->cancel->store(true), self->account(*exchange), self->close();
-    self->stream_.expires_never();
-    self->write_next(exchange);
-  });
+  asio::async_write(stream_, asio::buffer(*bytes),
+                    [self = shared_from_this(), exchange, bytes](beast::error_code error, size_t) {
+                      self->writing_ = false;
+                      if (error) return exchange->cancel->store(true), self->account(*exchange), self->close();
+                      self->stream_.expires_never();
+                      self->write_next(exchange);
+                    });
 }
 
 void HttpSession::arm_ping(const std::shared_ptr<Exchange>& exchange) {
@@ -466,7 +502,8 @@ void HttpSession::arm_ping(const std::shared_ptr<Exchange>& exchange) {
   }
   ping_.expires_after(host_.options().ping_interval);
   ping_.async_wait([self = shared_from_this(), exchange](beast::error_code error) {
-    if (!error && !self->closed_ && self->current_ == exchange && !self->streaming_done_) self->push(exchange, ": ping\n\n", false);
+    if (!error && !self->closed_ && self->current_ == exchange && !self->streaming_done_)
+      self->push(exchange, ": ping\n\n", false);
   });
 }
 
@@ -481,8 +518,9 @@ void HttpSession::finished(const std::shared_ptr<Exchange>& exchange, bool keep_
   read_header();
 }
 
-// A connection closed while bytes of the client are unread is reset, and a reset can destroy the answer on its way (a body
-// over the limit, say): the sending side ends first, then the rest of what comes is read and thrown away, for a while.
+// A connection closed while bytes of the client are unread is reset, and a reset can destroy the answer on its way (a
+// body over the limit, say): the sending side ends first, then the rest of what comes is read and thrown away, for a
+// while.
 void HttpSession::linger() {
   buffer_.clear();
   stream_.expires_after(kLinger);
@@ -496,26 +534,40 @@ void HttpSession::linger() {
 }
 
 void HttpSession::discard() {
-  stream_.tcp().async_read_some(buffer_.prepare(65536), [self = shared_from_this()](beast::error_code error, size_t bytes) {
-    self->lingered_ += bytes;
-    if (error || self->closed_ || self->lingered_ > 4 * self->host_.options().max_body) return self->close();
-    self->discard();
-  });
+  stream_.tcp().async_read_some(buffer_.prepare(65536),
+                                [self = shared_from_this()](beast::error_code error, size_t bytes) {
+                                  self->lingered_ += bytes;
+                                  if (error || self->closed_ || self->lingered_ > 4 * self->host_.options().max_body)
+                                    return self->close();
+                                  self->discard();
+                                });
 }
 
 void HttpSession::account(const Exchange& exchange) const {
   const HttpRequest& request = exchange.incoming;
   const std::chrono::duration<double> took = Clock::now() - request.arrival;
-  host_.metrics().count_http(exchange.route.empty() ? "unknown" : exchange.route, known_method(request.method), exchange.status, took);
+  host_.metrics().count_http(exchange.route.empty() ? "unknown" : exchange.route, known_method(request.method),
+                             exchange.status, took);
   if (!host_.options().access_log) return;
-  const bool routine = exchange.route.starts_with("/health") || exchange.route == "/metrics" || exchange.route == "/livez" || exchange.route == "/readyz" || exchange.route == "/ping" ||
+  const bool routine = exchange.route.starts_with("/health") || exchange.route == "/metrics" ||
+                       exchange.route == "/livez" || exchange.route == "/readyz" || exchange.route == "/ping" ||
                        exchange.route.starts_with("/v2/health");
   const Usage& usage = exchange.usage;
   const auto ms = [](auto duration) { return std::chrono::duration<double, std::milli>(duration).count(); };
   log::write(routine ? log::Level::debug : log::Level::info, "request",
-             {{"request_id", request.id}, {"method", request.method}, {"route", exchange.route}, {"status", exchange.status}, {"bytes_in", request.body.size()},
-              {"bytes_out", exchange.bytes_out}, {"total_ms", ms(took)}, {"queue_ms", ms(usage.queue)}, {"infer_ms", ms(usage.inference)}, {"tokens_in", usage.prompt_tokens},
-              {"tokens_out", usage.generated_tokens}, {"model", usage.model}, {"client", request.client}});
+             {{"request_id", request.id},
+              {"method", request.method},
+              {"route", exchange.route},
+              {"status", exchange.status},
+              {"bytes_in", request.body.size()},
+              {"bytes_out", exchange.bytes_out},
+              {"total_ms", ms(took)},
+              {"queue_ms", ms(usage.queue)},
+              {"infer_ms", ms(usage.inference)},
+              {"tokens_in", usage.prompt_tokens},
+              {"tokens_out", usage.generated_tokens},
+              {"model", usage.model},
+              {"client", request.client}});
 }
 
 }  // namespace inazuma

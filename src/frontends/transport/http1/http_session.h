@@ -77,7 +77,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   void close();
 
   Wire stream_;
-  boost::asio::steady_timer ping_;  // of a body that is awaited, then of a stream that is silent
+  boost::asio::steady_timer ping_;     // of a body that is awaited, then of a stream that is silent
   boost::asio::steady_timer hang_up_;  // looks whether the client is still there, under TLS
   boost::asio::steady_timer idle_;     // of a connection without a request
   Clock::time_point idle_until_{};

@@ -121,7 +121,8 @@ struct Http2Session::Callbacks {
   static int frame_sent(nghttp2_session* session, const nghttp2_frame* frame, void* user) {
     Http2Session& s = self(user);
     if (frame->hd.type == NGHTTP2_HEADERS) s.floods_.pings.data_sent();
-    if (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) s.floods_.small_windows.give(FloodGuard::kWindowsForAFrame);
+    if (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA)
+      s.floods_.small_windows.give(FloodGuard::kWindowsForAFrame);
     // Behind the notice, not before it, as the queues would have it.
     if (frame->hd.type == NGHTTP2_GOAWAY && s.drain_began_ != Clock::time_point{} && !s.drain_finished_)
       nghttp2_submit_ping(session, NGHTTP2_FLAG_NONE, kDrainPing);
@@ -419,8 +420,7 @@ bool Http2Session::guard_frame(const nghttp2_frame& frame) {
       if (frame.hd.length == 0 && (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) == 0 && !floods_.empty_data.take(now))
         return calm_down("too_many_empty_frames"), false;
       break;
-    default:
-      break;
+    default: break;
   }
   return true;
 }

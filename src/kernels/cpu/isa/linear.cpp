@@ -18,8 +18,8 @@ constexpr int64_t kCopyStride = kDepth + 16;
 // Registers: rows · 2 sums, 2 of the panel, 1 of x.
 constexpr int kBlockRows = W == 16 ? 14 : 6;
 
-// So few rows only wait for weights: they are fetched this far ahead. With more rows the piece in use must not be pushed out
-// of the first cache by what is fetched, so the next piece is.
+// So few rows only wait for weights: they are fetched this far ahead. With more rows the piece in use must not be
+// pushed out of the first cache by what is fetched, so the next piece is.
 constexpr int64_t kFewRows = 4, kNearAhead = 2048;
 
 // Memory to be read after this block: `step` bytes from `begin` for every input.

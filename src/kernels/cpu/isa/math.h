@@ -64,29 +64,18 @@ inline Vec mish(Vec x) {
 
 inline Vec activate(Activation activation, Vec x) {
   switch (activation) {
-    case Activation::none:
-      return x;
-    case Activation::relu:
-      return max(Vec::zero(), x);
-    case Activation::relu2:
-      return max(Vec::zero(), x) * max(Vec::zero(), x);
-    case Activation::gelu:
-      return gelu(x);
+    case Activation::none: return x;
+    case Activation::relu: return max(Vec::zero(), x);
+    case Activation::relu2: return max(Vec::zero(), x) * max(Vec::zero(), x);
+    case Activation::gelu: return gelu(x);
     case Activation::gelu_tanh:
-    case Activation::gelu_fast:
-      return gelu_by_tanh(x, 0.7978845608f);
-    case Activation::gelu_10:
-      return min(Vec::all(10.0f), max(Vec::all(-10.0f), gelu(x)));
-    case Activation::quick_gelu:
-      return x / (Vec::all(1.0f) + exp(Vec::all(-1.702f) * x));
-    case Activation::silu:
-      return x / (Vec::all(1.0f) + exp(Vec::zero() - x));
-    case Activation::mish:
-      return mish(x);
-    case Activation::tanh:
-      return tanh(x);
-    case Activation::sigmoid:
-      return sigmoid(x);
+    case Activation::gelu_fast: return gelu_by_tanh(x, 0.7978845608f);
+    case Activation::gelu_10: return min(Vec::all(10.0f), max(Vec::all(-10.0f), gelu(x)));
+    case Activation::quick_gelu: return x / (Vec::all(1.0f) + exp(Vec::all(-1.702f) * x));
+    case Activation::silu: return x / (Vec::all(1.0f) + exp(Vec::zero() - x));
+    case Activation::mish: return mish(x);
+    case Activation::tanh: return tanh(x);
+    case Activation::sigmoid: return sigmoid(x);
   }
   return x;
 }
