@@ -6,11 +6,5 @@ cd "$(dirname "$0")/.."
 [[ $(python3 -c 'import sys; print(*sys.version_info[:2])') == "3 11" ]] || { echo "referee: needs Python 3.11, Debian 12's: the referee's Python stub links its library" >&2; exit 1; }
 scripts/install_packages.sh referee
 scripts/build.sh release inazuma
-stamp=build/referee/requirements.txt
-if ! cmp -s tests/referee/requirements.txt "$stamp"; then
-  echo "==> Installing the referee"
-  python3 -m venv build/referee
-  build/referee/bin/python -m pip install -q --disable-pip-version-check -r tests/referee/requirements.txt
-  cp tests/referee/requirements.txt "$stamp"
-fi
+scripts/make_venv.sh build/referee tests/referee/requirements.txt "the referee"
 exec build/referee/bin/python -B tests/referee/referee.py "$@"

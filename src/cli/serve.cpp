@@ -118,13 +118,18 @@ std::map<std::string, Restriction> restrictions(const std::vector<std::string>& 
   return out;
 }
 
+ParseLimits parse_limits(const ServeFlags& flags) {
+  ParseLimits out;
+  out.max_client_batch = flags.max_client_batch;
+  out.strict = flags.strict;
+  return out;
+}
+
 AppOptions app_options(const ServeFlags& flags) {
   AppOptions out;
   out.guard = flags.guard;
-  out.guard.api_keys->replace(read_keys(flags));
   out.guard.loopback_only = is_loopback(flags.host);
-  out.limits.max_client_batch = flags.max_client_batch;
-  out.limits.strict = flags.strict;
+  out.limits = parse_limits(flags);
   out.ui = !flags.no_ui;
   out.metrics_on_http = !flags.no_http_metrics;
   out.metrics_auth = flags.metrics_auth;
@@ -162,8 +167,7 @@ LoaderOptions loader_options(const ServeFlags& flags) {
   out.backend = flags.model.options();
   out.backend.engine = flags.engine;
   out.backend.auto_truncate = flags.auto_truncate;
-  ParseLimits limits = app_options(flags).limits;
-  out.dialect = [limits](std::string_view body, const ModelInfo& model) {
+  out.dialect = [limits = parse_limits(flags)](std::string_view body, const ModelInfo& model) {
     Parsed parsed = task_api::parse(body, model.task, "", limits);
     return TextWork{std::move(parsed.work), std::move(parsed.format)};
   };
@@ -381,6 +385,7 @@ int serve(ServeFlags flags) {
                                      : Clock::duration::max(),
              .strict_readiness = flags.triton.strict_readiness});
   if (const Status announced = core.repository().announce(ids); !announced.ok()) return complain(announced, kUsage);
+  flags.guard.api_keys->replace(read_keys(flags));
   App app(core, app_options(flags));
   const Signals signals(log_options, [keys = app.guard().api_keys, &flags] { read_keys_again(*keys, flags); });
   Servers servers(app, flags);

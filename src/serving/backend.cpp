@@ -32,8 +32,7 @@ struct Loaded {
   BackendInfo info;
   json config;
   std::shared_ptr<const Tokenizer> tokenizer;
-  GenerationConfig generation;
-  std::map<std::string, GenerationConfig> by_pipeline;
+  GenerationConfigs generation;
   std::map<std::string, std::string> prompts;
   bool auto_truncate = true;
 
@@ -41,7 +40,7 @@ struct Loaded {
     return {*tokenizer, info.model, config, info.max_input_length, auto_truncate, prompts};
   }
   GenerationContext generation_context() const {
-    return {*tokenizer, info.model, generation, by_pipeline, config, info.engine.max_context};
+    return {*tokenizer, info.model, generation.general, generation.by_pipeline, config, info.engine.max_context};
   }
 };
 
@@ -212,8 +211,8 @@ void check_beams(const Loaded& loaded, std::vector<std::string>& warnings) {
                       of, beams, most));
   };
   if (!loaded.info.model.has_decoder) return;
-  check("the directory", loaded.generation);
-  for (const auto& [pipeline, settings] : loaded.by_pipeline) check(pipeline, settings);
+  check("the directory", loaded.generation.general);
+  for (const auto& [pipeline, settings] : loaded.generation.by_pipeline) check(pipeline, settings);
 }
 
 std::shared_ptr<EngineBackend> load(const std::filesystem::path& directory, const BackendOptions& options,
@@ -223,8 +222,7 @@ std::shared_ptr<EngineBackend> load(const std::filesystem::path& directory, cons
   auto loaded = std::make_shared<Loaded>();
   loaded->config = model_config(directory, converted);
   loaded->auto_truncate = options.auto_truncate;
-  loaded->generation = GenerationConfig::read(directory, loaded->config).value();
-  loaded->by_pipeline = GenerationConfig::read_tasks(directory, loaded->config).value();
+  loaded->generation = read_generation_configs(directory, loaded->config).value();
   loaded->tokenizer = load_tokenizer(directory, options.tokenizer).value();
 
   std::unique_ptr<Ops> ops = std::move(make_ops(options)).value();
@@ -247,10 +245,10 @@ std::shared_ptr<EngineBackend> load(const std::filesystem::path& directory, cons
   info.max_input_length =
       smallest_bound({info.model.max_positions, info.model.has_decoder ? 0 : loaded->tokenizer->model_max_length(),
                       sentence_length, options.max_input_length});
-  info.warnings = loaded->generation.warnings;
-  drop_foreign_ids(loaded->generation.options, info.model, info.warnings);
+  info.warnings = loaded->generation.general.warnings;
+  drop_foreign_ids(loaded->generation.general.options, info.model, info.warnings);
   std::vector<std::string> said;  // of the same ids
-  for (auto& [pipeline, settings] : loaded->by_pipeline) drop_foreign_ids(settings.options, info.model, said);
+  for (auto& [pipeline, settings] : loaded->generation.by_pipeline) drop_foreign_ids(settings.options, info.model, said);
   check_vocabulary(*loaded->tokenizer, info.model, info.warnings);
 
   std::unique_ptr<Engine> engine = std::move(Engine::start(model.model, std::move(ops), options.engine)).value();

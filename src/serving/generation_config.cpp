@@ -105,10 +105,6 @@ std::vector<std::string> ignored_settings(const Reader& in, const std::string& f
   return out;
 }
 
-}  // namespace
-
-namespace {
-
 struct Source {
   json object;
   std::string file;
@@ -179,17 +175,12 @@ GenerationConfig parse(const Source& source) {
 
 }  // namespace
 
-Result<GenerationConfig> GenerationConfig::read(const std::filesystem::path& directory, const json& config) {
-  return capture([&] { return parse(source_of(directory, config)); });
-}
-
-Result<std::map<std::string, GenerationConfig>> GenerationConfig::read_tasks(const std::filesystem::path& directory,
-                                                                             const json& config) {
+Result<GenerationConfigs> read_generation_configs(const std::filesystem::path& directory, const json& config) {
   return capture([&] {
-    std::map<std::string, GenerationConfig> out;
+    const Source source = source_of(directory, config);
+    GenerationConfigs out{.general = parse(source)};
     const auto tasks = config.find("task_specific_params");
     if (tasks == config.end() || !tasks->is_object()) return out;
-    const Source source = source_of(directory, config);
     constexpr int kUnset = 20;  // transformers' own max_length
     const auto length = source.object.find("max_length");
     const bool has_length = length != source.object.end() && length->is_number() && *length != kUnset;
@@ -200,7 +191,7 @@ Result<std::map<std::string, GenerationConfig>> GenerationConfig::read_tasks(con
       // The pipelines allow 256 new tokens whatever the task says of the total, unless the directory itself has a
       // total.
       if (!has_length) task.object.erase("max_length");
-      out.emplace(name, parse(task));
+      out.by_pipeline.emplace(name, parse(task));
     }
     return out;
   });

@@ -19,14 +19,17 @@ struct GenerationConfig {
   std::optional<int> decoder_start;
   std::optional<int32_t> pad, bos;
   std::vector<std::string> warnings;
-
-  /// malformed / invalid name file, key, value.
-  static Result<GenerationConfig> read(const std::filesystem::path& directory, const nlohmann::json& config);
-  /// The same for each pipeline that config.json's task_specific_params name ("summarization", "translation_en_to_de"),
-  /// whose settings go over the directory's, as in transformers' pipelines.
-  static Result<std::map<std::string, GenerationConfig>> read_tasks(const std::filesystem::path& directory,
-                                                                    const nlohmann::json& config);
 };
+
+struct GenerationConfigs {
+  GenerationConfig general;
+  /// By each pipeline that config.json's task_specific_params name ("summarization", "translation_en_to_de"): their
+  /// settings over the general ones, as in transformers' pipelines.
+  std::map<std::string, GenerationConfig> by_pipeline;
+};
+
+/// Of a model directory whose config.json is `config`. malformed / invalid name file, key, value.
+Result<GenerationConfigs> read_generation_configs(const std::filesystem::path& directory, const nlohmann::json& config);
 
 /// The options of one row: request over defaults over transformers' global defaults (top_k 50 when sampling).
 /// `prompt` = ids already on the decoder side (prompt, or the start token). Without any length given, generation may go

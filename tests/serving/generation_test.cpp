@@ -31,7 +31,9 @@ class Config : public testing::Test {
   Result<GenerationConfig> read(const std::string& file, const json& config = json::object()) {
     fs::remove(directory_ / "generation_config.json");
     if (!file.empty()) std::ofstream(directory_ / "generation_config.json") << file;
-    return GenerationConfig::read(directory_, config);
+    Result<GenerationConfigs> configs = read_generation_configs(directory_, config);
+    if (!configs.ok()) return configs.status();
+    return configs->general;
   }
   fs::path directory_;
 };
@@ -106,7 +108,7 @@ TEST_F(Config, TasksGoOverTheDirectory) {
         {"translation_en_to_de", {{"early_stopping", true}}}}}};
   const auto tasks = [&](const std::string& file) {
     std::ofstream(directory_ / "generation_config.json") << file;
-    return GenerationConfig::read_tasks(directory_, config).value();
+    return read_generation_configs(directory_, config).value().by_pipeline;
   };
   auto found = tasks(R"({"top_k": 7, "num_beams": 2})");
   ASSERT_THAT(found, SizeIs(2));

@@ -33,6 +33,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import (AutoTokenizer, BertConfig, BertTokenizer, BertTokenizerFast, GPT2Config, GPT2Tokenizer, GPT2TokenizerFast, MT5Config,  # noqa: E402
                           PreTrainedTokenizerFast, T5Config, T5Tokenizer, T5TokenizerFast, pipeline)
 
+from answers import plain  # noqa: E402
+
 warnings.filterwarnings("ignore")
 transformers.logging.set_verbosity_error()
 torch.set_num_threads(1)
@@ -194,14 +196,6 @@ class Differs(Exception):
 
 class CloseCall(Exception):
     """fp32 noise could decide this comparison."""
-
-
-def plain(value):
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return value.item() if hasattr(value, "item") else value
 
 
 def same(ours, theirs, where, tolerance=2e-4):

@@ -18,6 +18,7 @@ import transformers
 from transformers import (AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, BertConfig, BertForMaskedLM, BertForQuestionAnswering, BertForSequenceClassification,
                           BertForTokenClassification, BertModel, BertTokenizerFast, LogitsProcessorList, pipeline)
 
+from answers import plain
 from make_beams import Disturb, search_keeping_ended
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,15 +66,6 @@ def bert(kind, labels, seed, max_positions=64, **more):
         if name.endswith("bias"):
             torch.nn.init.normal_(parameter, std=0.2)
     return model
-
-
-def plain(value):
-    """JSON-able copy of a pipeline's answer."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return value.item() if hasattr(value, "item") else value
 
 
 def apart(scores, margin=MARGIN):

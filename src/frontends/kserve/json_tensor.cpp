@@ -252,4 +252,21 @@ std::string write_json_data(const NamedTensor& tensor) {
   return out;
 }
 
+void write_members(JsonWriter& json, const ParameterMap& parameters) {
+  for (const auto& [name, value] : parameters) {
+    json.key(name);
+    std::visit(
+        [&](const auto& typed) {
+          using T = std::decay_t<decltype(typed)>;
+          if constexpr (std::is_same_v<T, bool>)
+            json.boolean(typed);
+          else if constexpr (std::is_same_v<T, std::string>)
+            json.text(typed);
+          else
+            json.number(typed);
+        },
+        value);
+  }
+}
+
 }  // namespace inazuma::kserve

@@ -1,11 +1,11 @@
 #pragma once
-// Tensor data as JSON arrays, in and out (KServe v2, "Tensor Data").
+// Tensor data and parameters as JSON (KServe v2, "Tensor Data" and "Parameters").
 
 #include <string>
 #include <string_view>
 
 #include "frontends/json.h"
-#include "serving/tensors/tensor.h"
+#include "serving/tensors/inference.h"
 
 namespace inazuma::kserve {
 
@@ -31,5 +31,8 @@ std::string read_json_data(Json data, DataType type, int64_t count, const std::s
 std::string write_json_data(const NamedTensor& tensor);
 /// The same elements one by one, comma between; for replies that unwrap single ones.
 std::string write_json_elements(const NamedTensor& tensor);
+
+/// Parameters as members of the object that is open in `json`.
+void write_members(JsonWriter& json, const ParameterMap& parameters);
 
 }  // namespace inazuma::kserve

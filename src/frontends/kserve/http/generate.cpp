@@ -116,20 +116,7 @@ std::string format_generate(const std::string& id, const TensorResult& result) {
   json.begin_object();
   if (!id.empty()) json.key("id").text(id);
   json.key("model_name").text(result.model_name).key("model_version").text(result.model_version);
-  for (const auto& [name, value] : result.parameters) {
-    json.key(name);
-    std::visit(
-        [&](const auto& typed) {
-          using T = std::decay_t<decltype(typed)>;
-          if constexpr (std::is_same_v<T, bool>)
-            json.boolean(typed);
-          else if constexpr (std::is_same_v<T, std::string>)
-            json.text(typed);
-          else
-            json.number(typed);
-        },
-        value);
-  }
+  write_members(json, result.parameters);
   for (const NamedTensor& tensor : result.outputs) {
     const bool single = element_count(tensor.shape).value() == 1;
     json.key(tensor.name).raw(single ? write_json_elements(tensor) : write_json_data(tensor));

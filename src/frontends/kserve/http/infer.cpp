@@ -278,25 +278,6 @@ ParsedInference parse_raw(std::shared_ptr<const std::string> body, const TensorM
   return out;
 }
 
-void write_parameters(JsonWriter& json, const ParameterMap& parameters) {
-  json.begin_object();
-  for (const auto& [name, value] : parameters) {
-    json.key(name);
-    std::visit(
-        [&](const auto& typed) {
-          using T = std::decay_t<decltype(typed)>;
-          if constexpr (std::is_same_v<T, bool>)
-            json.boolean(typed);
-          else if constexpr (std::is_same_v<T, std::string>)
-            json.text(typed);
-          else
-            json.number(typed);
-        },
-        value);
-  }
-  json.end_object();
-}
-
 }  // namespace
 
 std::optional<size_t> parse_json_size(const Headers& headers, size_t body_size) {
@@ -349,7 +330,10 @@ HttpResponse format_inference(const std::string& id, const TensorResult& result,
   json.begin_object();
   if (!id.empty()) json.key("id").text(id);
   json.key("model_name").text(result.model_name).key("model_version").text(result.model_version);
-  if (!result.parameters.empty()) write_parameters(json.key("parameters"), result.parameters);
+  if (!result.parameters.empty()) {
+    write_members(json.key("parameters").begin_object(), result.parameters);
+    json.end_object();
+  }
   json.key("outputs").begin_array();
   size_t binary = 0;
   for (const AnsweredOutput& output : outputs) {
