@@ -1,8 +1,8 @@
 #include "frontends/transport/listener.h"
 
+#include <algorithm>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/strand.hpp>
 #include <memory>
 
 #include "base/log.h"
@@ -17,25 +17,28 @@ using asio::ip::tcp;
 Listener::Listener(ListenOptions options, Accepted accepted)
     : options_(std::move(options)),
       accepted_(std::move(accepted)),
-      io_(options_.threads),
-      stay_(asio::make_work_guard(io_)),
-      acceptor_(asio::make_strand(io_)) {}
+      loops_([this] {
+        std::vector<std::unique_ptr<Loop>> loops;
+        for (int i = 0; i < std::max(options_.threads, 1); ++i) loops.push_back(std::make_unique<Loop>());
+        return loops;
+      }()),
+      acceptor_(loops_.front()->io) {}
 
 Listener::~Listener() {
   stop();
 }
 
 // What a handler throws is a defect (or memory's end) of one connection and must not end the others.
-void Listener::work() {
+void Listener::work(Loop& loop) {
   while (true) {
-    const Status status = capture([&] { io_.run(); });
+    const Status status = capture([&] { loop.io.run(); });
     if (status.ok()) return;
     log::error("a connection's handler failed", {{"error", status.message()}});
   }
 }
 
 void Listener::accept() {
-  acceptor_.async_accept(asio::make_strand(io_), [this](boost::system::error_code error, tcp::socket socket) {
+  acceptor_.async_accept(next_loop(), [this](boost::system::error_code error, tcp::socket socket) {
     if (error == asio::error::operation_aborted || !acceptor_.is_open()) return;
     if (error) {
       // Out of descriptors, most likely: breathe, or the loop would spin.
@@ -50,6 +53,10 @@ void Listener::accept() {
   });
 }
 
+asio::io_context& Listener::next_loop() {
+  return loops_[next_++ % loops_.size()]->io;
+}
+
 void Listener::serve(tcp::socket socket) {
   boost::system::error_code ignored;
   socket.set_option(tcp::no_delay(true), ignored);
@@ -61,7 +68,7 @@ void Listener::accept_waiting() {
   boost::system::error_code error;
   acceptor_.non_blocking(true, error);
   while (!error) {
-    tcp::socket socket(asio::make_strand(io_));
+    tcp::socket socket(next_loop());
     acceptor_.accept(socket, error);
     if (!error) serve(std::move(socket));
   }
@@ -85,7 +92,7 @@ Status Listener::start() {
     return Status(StatusCode::unavailable, fmt::format("cannot listen on {} port {}: {}; choose another ({})",
                                                        options_.host, options_.port, error.message(), options_.flag));
   accept();
-  for (int i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { work(); });
+  for (const auto& loop : loops_) loop->thread = std::thread([&loop = *loop] { work(loop); });
   return Status();
 }
 
@@ -103,10 +110,9 @@ void Listener::stop_accepting(std::function<void()> closed) {
 }
 
 bool Listener::stop() {
-  if (threads_.empty()) return false;
-  io_.stop();
-  for (std::thread& thread : threads_) thread.join();
-  threads_.clear();
+  if (!loops_.front()->thread.joinable()) return false;
+  for (const auto& loop : loops_) loop->io.stop();
+  for (const auto& loop : loops_) loop->thread.join();
   return true;
 }
 

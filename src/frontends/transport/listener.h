@@ -7,6 +7,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <string>
@@ -24,7 +25,8 @@ struct ListenOptions {
   std::string flag = "--port";  ///< named in messages
 };
 
-/// Each accepted socket has a strand of its own.
+/// Each thread has a loop of its own, and accepted sockets are dealt out to them in turn: all that a connection does
+/// runs on one thread, one handler at a time, and no thread wakes another for it.
 class Listener {
  public:
   using Accepted = std::function<void(boost::asio::ip::tcp::socket)>;
@@ -40,18 +42,23 @@ class Listener {
   bool stop();
 
  private:
-  void work();
+  struct Loop {
+    boost::asio::io_context io{1};
+    // The thread stays until stop(): work may still post its end to a connection that has closed, as the last of them.
+    boost::asio::executor_work_guard<boost::asio::io_context::executor_type> stay = boost::asio::make_work_guard(io);
+    std::thread thread;
+  };
+  static void work(Loop& loop);
   void accept();
   void accept_waiting();
   void serve(boost::asio::ip::tcp::socket socket);
+  boost::asio::io_context& next_loop();
 
   ListenOptions options_;
   Accepted accepted_;
-  boost::asio::io_context io_;
-  // Threads stay until stop(): work may still post its end to a connection that has closed, as the last of them.
-  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> stay_;
-  boost::asio::ip::tcp::acceptor acceptor_;  // on a strand of its own: accepting and closing meet there
-  std::vector<std::thread> threads_;
+  std::vector<std::unique_ptr<Loop>> loops_;
+  size_t next_ = 0;
+  boost::asio::ip::tcp::acceptor acceptor_;  // on the first loop: accepting and closing meet there
 };
 
 /// The connections of a server, and how many of them owe an answer.

@@ -26,7 +26,7 @@ using TlsContext = boost::asio::ssl::context;
 Result<std::shared_ptr<TlsContext>> make_tls_context(const TlsFiles& files, const std::string& alpn);
 
 /// A connection as the sessions see it: Asio's stream requirements, and Beast's timeouts, over TCP or TLS.
-/// Everything runs on the socket's executor (a strand).
+/// Everything runs on the socket's executor (a loop of one thread).
 class Wire {
  public:
   using executor_type = boost::beast::tcp_stream::executor_type;

@@ -19,7 +19,7 @@ class GrpcHost {
   virtual Metrics& metrics() = 0;
 };
 
-/// Everything but `post` and `cancelled` runs on the connection's strand.
+/// Everything but `post` and `cancelled` runs on the connection's thread.
 class GrpcStreamCall : public GrpcCall, public Http2Receiver, public std::enable_shared_from_this<GrpcStreamCall> {
  public:
   GrpcStreamCall(std::shared_ptr<Http2Stream> stream, GrpcHost& host) : stream_(std::move(stream)), host_(host) {}

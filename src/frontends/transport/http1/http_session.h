@@ -30,7 +30,7 @@ class SessionHost {
   virtual void busy(int delta) = 0;
 };
 
-/// Everything runs on the connection's strand.
+/// Everything runs on the connection's thread.
 class HttpSession : public std::enable_shared_from_this<HttpSession> {
  public:
   HttpSession(boost::asio::ip::tcp::socket socket, SessionHost& host);

@@ -11,7 +11,7 @@
 
 namespace inazuma {
 
-/// Hears of one stream, on its connection's strand.
+/// Hears of one stream, on its connection's thread.
 class Http2Receiver {
  public:
   virtual ~Http2Receiver() = default;
@@ -25,7 +25,7 @@ class Http2Receiver {
   virtual void on_close(bool answered) = 0;
 };
 
-/// One stream being answered: `respond`, or `begin` then `write`* then `end`; on the connection's strand. After the
+/// One stream being answered: `respond`, or `begin` then `write`* then `end`; on the connection's thread. After the
 /// stream is closed all of it goes nowhere.
 class Http2Stream {
  public:
@@ -39,9 +39,9 @@ class Http2Stream {
   virtual void consumed(size_t bytes) = 0;
   /// Bytes written that have not left yet.
   virtual size_t unsent() const = 0;
-  /// Runs a task on the strand, in order; from any thread.
+  /// Runs a task on that thread, in order; from any thread.
   virtual void post(std::function<void()> task) = 0;
-  virtual boost::asio::any_io_executor executor() const = 0;  ///< the strand, for timers
+  virtual boost::asio::any_io_executor executor() const = 0;  ///< that thread's loop, for timers
   virtual const std::string& client() const = 0;
   /// The headers passed the limit; only what came before it was kept.
   virtual bool headers_cut() const = 0;

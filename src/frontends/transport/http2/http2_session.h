@@ -29,7 +29,7 @@ class Http2Host {
   virtual void busy(int delta) = 0;
 };
 
-/// Everything runs on the connection's strand.
+/// Everything runs on the connection's thread.
 class Http2Session : public std::enable_shared_from_this<Http2Session> {
  public:
   Http2Session(boost::asio::ip::tcp::socket socket, Http2Host& host);
@@ -37,7 +37,7 @@ class Http2Session : public std::enable_shared_from_this<Http2Session> {
   void run();
   /// From any thread: tells the client to open no more streams, and closes when those there are have ended.
   void drain();
-  /// Ends the connection at once; on its strand, or when no thread serves any more.
+  /// Ends the connection at once; on its thread, or when no thread serves any more.
   void close();
 
  private:
