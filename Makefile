@@ -15,7 +15,8 @@ test: ## install, build, run the fast suite and the server under real clients
 	@scripts/test.sh
 
 sanitize: ## the fast suite under address+undefined, engine and serving under thread sanitizer
-	@scripts/sanitize.sh
+	@scripts/sanitize_addresses.sh
+	@scripts/sanitize_threads.sh
 
 fuzz: ## every fuzz target for FUZZ_SECONDS (60) from its seed corpus
 	@scripts/fuzz.sh
