@@ -132,8 +132,9 @@ class BatchScheduler : public Scheduler {
     }
     handle_of(std::move(job));  // the batcher's now
     if (quick_ && free_ > 0) return run_here(lock);
+    const bool taken = quick_;  // every instance is at work, and whoever works a quick one looks again at its end
     lock.unlock();
-    arrival_.notify_one();
+    if (!taken) arrival_.notify_one();
     watch_.notify_one();
   }
 
@@ -143,14 +144,18 @@ class BatchScheduler : public Scheduler {
   }
 
  private:
-  // One batch on the connection's own thread; what arrived meanwhile goes to the instances' threads.
+  // On the connection's own thread, also what arrives meanwhile: waking another thread costs more than a quick batch. A
+  // connection works a few of them at most, and what has to wait for its time goes to the instances' threads.
   void run_here(std::unique_lock<std::mutex>& lock) {
-    DynamicBatcher::Decision decision = batcher_.take(Clock::now());
-    const bool more = batcher_.size() > 0;
-    execute(lock, decision);
+    constexpr int kMost = 8;
+    for (int i = 0; i < kMost && free_ > 0 && batcher_.size() > 0; ++i) {
+      DynamicBatcher::Decision decision = batcher_.take(Clock::now());
+      if (decision.batch.empty() && decision.refused.empty()) break;
+      execute(lock, decision);
+    }
     const bool left = batcher_.size() > 0;
     lock.unlock();
-    if (more || left) arrival_.notify_one();
+    if (left) arrival_.notify_one();
   }
 
   // Called and left with the lock held.
