@@ -1,8 +1,9 @@
 #include "models/sentence_pooling.h"
 
+#include <algorithm>
 #include <optional>
 #include <string>
-#include <utility>
+#include <vector>
 
 #include "models/config.h"
 
@@ -11,31 +12,73 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::pair<std::string_view, Pooling> kFlags[] = {
-    {"pooling_mode_cls_token", Pooling::cls},
-    {"pooling_mode_mean_tokens", Pooling::mean},
-    {"pooling_mode_max_tokens", Pooling::max},
-    {"pooling_mode_mean_sqrt_len_tokens", Pooling::mean_sqrt_len},
-    {"pooling_mode_weightedmean_tokens", Pooling::weighted_mean},
-    {"pooling_mode_lasttoken", Pooling::last},
+/// sentence-transformers 5.4 and later write "pooling_mode": a name or a list of names; earlier ones a flag for each.
+struct Mode {
+  std::string_view name, flag;
+  Pooling pooling;
+};
+constexpr Mode kModes[] = {
+    {"cls", "pooling_mode_cls_token", Pooling::cls},
+    {"mean", "pooling_mode_mean_tokens", Pooling::mean},
+    {"max", "pooling_mode_max_tokens", Pooling::max},
+    {"mean_sqrt_len_tokens", "pooling_mode_mean_sqrt_len_tokens", Pooling::mean_sqrt_len},
+    {"weightedmean", "pooling_mode_weightedmean_tokens", Pooling::weighted_mean},
+    {"lasttoken", "pooling_mode_lasttoken", Pooling::last},
 };
 
-Pooling read_pooling(const fs::path& file) {
+Pooling mode_named(const nlohmann::json& name, const std::string& origin) {
+  for (const Mode& mode : kModes)
+    if (name == mode.name) return mode.pooling;
+  throw fail(StatusCode::unsupported, "{}: pooling_mode {} is not known; choose one with --pooling", origin,
+             inazuma::quoted(name.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
+}
+
+std::vector<Pooling> chosen_modes(const nlohmann::json& json, const std::string& origin) {
+  std::vector<Pooling> out;
+  const auto named = json.find("pooling_mode");
+  if (named != json.end() && named->is_array()) {
+    for (const nlohmann::json& name : *named) out.push_back(mode_named(name, origin));
+  } else if (named != json.end()) {
+    out.push_back(mode_named(*named, origin));
+  } else {
+    for (const Mode& mode : kModes) {
+      const auto found = json.find(mode.flag);
+      if (found != json.end() && *found == true) out.push_back(mode.pooling);
+    }
+  }
+  return out;
+}
+
+/// Whether a request may put a prompt in front of its text.
+bool has_prompts(const fs::path& directory) {
+  const fs::path file = directory / "config_sentence_transformers.json";
+  std::error_code ignored;
+  if (!fs::exists(file, ignored)) return false;
+  const nlohmann::json json = read_json_file(file);
+  if (!json.is_object() || !json.contains("prompts") || !json["prompts"].is_object()) return false;
+  const nlohmann::json& prompts = json["prompts"];
+  return std::any_of(prompts.begin(), prompts.end(), [](const nlohmann::json& prompt) { return prompt != ""; });
+}
+
+Pooling read_pooling(const fs::path& directory, const fs::path& file) {
   const nlohmann::json json = read_json_file(file);
   const std::string origin = inazuma::quoted(file.string(), 400);
   if (!json.is_object()) throw fail(StatusCode::malformed, "{}: must be an object", origin);
-  std::optional<Pooling> chosen;
-  for (const auto& [key, pooling] : kFlags) {
-    const auto found = json.find(key);
-    if (found == json.end() || *found != true) continue;
-    if (chosen) {
-      throw fail(StatusCode::unsupported,
-                 "{}: several pooling modes at once are not supported; choose one with --pooling", origin);
-    }
-    chosen = pooling;
+  const std::vector<Pooling> chosen = chosen_modes(json, origin);
+  if (chosen.empty()) throw fail(StatusCode::invalid, "{}: no pooling mode is true", origin);
+  if (chosen.size() > 1) {
+    throw fail(StatusCode::unsupported,
+               "{}: several pooling modes at once are not supported; choose one with --pooling", origin);
   }
-  if (!chosen) throw fail(StatusCode::invalid, "{}: no pooling mode is true", origin);
-  return *chosen;
+  const auto counted = json.find("include_prompt");
+  if (counted != json.end() && *counted == false && has_prompts(directory)) {
+    throw fail(
+        StatusCode::unsupported,
+        "{}: include_prompt is false: leaving prompts out of the pooling is not supported; name the pooling with "
+        "--pooling to count them in",
+        origin);
+  }
+  return chosen.front();
 }
 
 /// "sentence_transformers.models.Pooling" -> "Pooling"
@@ -64,7 +107,7 @@ Pooling sentence_pooling(const ModelSource& source) {
   std::error_code ignored;
   if (!fs::exists(modules, ignored)) {
     const fs::path usual = source.directory / "1_Pooling" / "config.json";
-    return fs::exists(usual, ignored) ? read_pooling(usual) : Pooling::mean;
+    return fs::exists(usual, ignored) ? read_pooling(source.directory, usual) : Pooling::mean;
   }
   const nlohmann::json json = read_json_file(modules);
   const std::string origin = inazuma::quoted(modules.string(), 400);
@@ -77,7 +120,7 @@ Pooling sentence_pooling(const ModelSource& source) {
       throw fail(StatusCode::unsupported, "{}: module {} is not supported (Transformer, one Pooling and Normalize are)",
                  origin, inazuma::quoted(kind));
     }
-    chosen = read_pooling(module_folder(source.directory, module, origin) / "config.json");
+    chosen = read_pooling(source.directory, module_folder(source.directory, module, origin) / "config.json");
   }
   return chosen.value_or(Pooling::mean);
 }

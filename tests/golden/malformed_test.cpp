@@ -241,6 +241,31 @@ TEST(Malformed, DryRunReportsInsteadOfFailing) {
   EXPECT_EQ(loaded->model->info().weight_bytes, 0u);
 }
 
+// What sentence-transformers 5.7 writes.
+TEST(Poolings, ByName) {
+  const std::pair<const char*, Pooling> names[] = {{R"("cls")", Pooling::cls},
+                                                   {R"("mean")", Pooling::mean},
+                                                   {R"("max")", Pooling::max},
+                                                   {R"("mean_sqrt_len_tokens")", Pooling::mean_sqrt_len},
+                                                   {R"("weightedmean")", Pooling::weighted_mean},
+                                                   {R"("lasttoken")", Pooling::last},
+                                                   {R"(["max"])", Pooling::max}};
+  const Broken directory("bert-pool-cls");
+  for (const auto& [text, pooling] : names) {
+    directory.write("1_Pooling/config.json",
+                    fmt::format(R"({{"embedding_dimension": 24, "pooling_mode": {}, "include_prompt": false,
+                                    "pooling_mode_cls_token": true}})",
+                                text));
+    const Result<LoadedModel> loaded = directory.load();
+    ASSERT_TRUE(loaded.ok()) << text << ": " << loaded.status().message();
+    EXPECT_EQ(loaded->model->info().pooling, pooling) << text;
+  }
+  directory.write("config_sentence_transformers.json", R"({"prompts": {"query": "", "document": ""}})");
+  EXPECT_TRUE(directory.load().ok()) << "empty prompts are none";
+  directory.write("config_sentence_transformers.json", R"({"prompts": {"query": "q: "}})");
+  expect_error(directory.load(), kUnsupported, "include_prompt is false");
+}
+
 struct BadPooling {
   std::string label, file, text;
   StatusCode code;
@@ -263,24 +288,29 @@ TEST_P(BadPoolings, AreRefusedByName) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, BadPoolings,
-    testing::Values(BadPooling{"not json", "modules.json", "[", StatusCode::malformed, "modules.json"},
-                    BadPooling{"not a list", "modules.json", "{}", StatusCode::malformed, "must be a list"},
-                    BadPooling{"module without type", "modules.json", R"([{"path": ""}])", StatusCode::malformed,
-                               "needs a type"},
-                    BadPooling{"dense layer", "modules.json",
-                               R"([{"path": "2_Dense", "type": "sentence_transformers.models.Dense"}])", kUnsupported,
-                               "module 'Dense' is not supported"},
-                    BadPooling{"path outside", "modules.json", R"([{"path": "../x", "type": "a.Pooling"}])", kInvalid,
-                               "leaves the model"},
-                    BadPooling{"absolute path", "modules.json", R"([{"path": "/etc", "type": "a.Pooling"}])", kInvalid,
-                               "leaves the model"},
-                    BadPooling{"pooling without file", "modules.json",
-                               R"([{"path": "9_Pooling", "type": "a.Pooling"}])", StatusCode::not_found, "9_Pooling"},
-                    BadPooling{"two modes", "1_Pooling/config.json",
-                               R"({"pooling_mode_cls_token": true, "pooling_mode_max_tokens": true})", kUnsupported,
-                               "several pooling modes"},
-                    BadPooling{"no mode", "1_Pooling/config.json", R"({"pooling_mode_cls_token": false})", kInvalid,
-                               "no pooling mode"}),
+    testing::Values(
+        BadPooling{"not json", "modules.json", "[", StatusCode::malformed, "modules.json"},
+        BadPooling{"not a list", "modules.json", "{}", StatusCode::malformed, "must be a list"},
+        BadPooling{"module without type", "modules.json", R"([{"path": ""}])", StatusCode::malformed, "needs a type"},
+        BadPooling{"dense layer", "modules.json",
+                   R"([{"path": "2_Dense", "type": "sentence_transformers.models.Dense"}])", kUnsupported,
+                   "module 'Dense' is not supported"},
+        BadPooling{"path outside", "modules.json", R"([{"path": "../x", "type": "a.Pooling"}])", kInvalid,
+                   "leaves the model"},
+        BadPooling{"absolute path", "modules.json", R"([{"path": "/etc", "type": "a.Pooling"}])", kInvalid,
+                   "leaves the model"},
+        BadPooling{"pooling without file", "modules.json", R"([{"path": "9_Pooling", "type": "a.Pooling"}])",
+                   StatusCode::not_found, "9_Pooling"},
+        BadPooling{"two modes", "1_Pooling/config.json",
+                   R"({"pooling_mode_cls_token": true, "pooling_mode_max_tokens": true})", kUnsupported,
+                   "several pooling modes"},
+        BadPooling{"two modes by name", "1_Pooling/config.json", R"({"pooling_mode": ["cls", "mean"]})", kUnsupported,
+                   "several pooling modes"},
+        BadPooling{"unknown name", "1_Pooling/config.json", R"({"pooling_mode": "attention"})", kUnsupported,
+                   "attention"},
+        BadPooling{"no name", "1_Pooling/config.json", R"({"pooling_mode": []})", kInvalid, "no pooling mode"},
+        BadPooling{"no mode", "1_Pooling/config.json", R"({"pooling_mode_cls_token": false})", kInvalid,
+                   "no pooling mode"}),
     [](const auto& test) { return printable(test.param.label); });
 
 struct BadTask {
