@@ -193,6 +193,8 @@ void App::compute(const std::shared_ptr<HttpExchange>& exchange, const RouteMatc
   const Status status = capture([&] {
     ParseLimits limits = options_.limits;
     if (find_header(exchange->request().headers, "x-strict") == "1") limits.strict = true;
+    const std::string_view client = find_header(exchange->request().headers, "user-agent").value_or("");
+    limits.labels_apart = client.find("hf_hub/0.") != std::string_view::npos;
     Parsed parsed = parser(exchange->request(), match, limits);
     Request request = make_request(exchange, match, std::move(parsed.work));
     if (parsed.stream) return stream(exchange, std::move(request), std::move(parsed.warnings));

@@ -17,7 +17,8 @@ namespace inazuma {
 struct ParseLimits {
   int max_client_batch = 32;  ///< --max-client-batch-size
   int max_stop = 16;
-  bool strict = false;  ///< unknown names inside `parameters` are errors
+  bool strict = false;        ///< unknown names inside `parameters` are errors
+  bool labels_apart = false;  ///< zero-shot answers {sequence, labels, scores}: what huggingface_hub 0.x reads
 };
 
 struct Parsed {

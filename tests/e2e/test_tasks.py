@@ -30,6 +30,20 @@ def test_token_classification_japanese(http, case):
         assert text and text == want["word"].replace(" ", "").replace("##", ""), (entity, want)
 
 
+def test_zero_shot_labels_keep_their_commas(http):
+    ask = lambda labels: [item["label"] for item in http.answer("/models/nli", {"inputs": "the cat", "parameters": {"candidate_labels": labels}})]
+    assert ask(["yes, it is"]) == ["yes, it is"]
+    assert sorted(ask("no, yes , ")) == ["no", "yes"]
+
+
+def test_zero_shot_of_old_clients(http):
+    """huggingface_hub 0.36, which transformers 4.57 asks for, reads output["labels"] and output["scores"]."""
+    body = {"inputs": "the cat", "parameters": {"candidate_labels": ["a", "b"]}}
+    old = http.post("/models/nli", body, headers={"user-agent": "unknown/None; hf_hub/0.36.2; python/3.11.2"}).json()
+    new = http.post("/models/nli", body, headers={"user-agent": "unknown/None; hf_hub/1.2.0; python/3.11.2"}).json()
+    assert new == [{"label": label, "score": score} for label, score in zip(old["labels"], old["scores"], strict=True)] and old["sequence"] == "the cat"
+
+
 @pytest.mark.parametrize("name,case", [pytest.param(n, *c.values, id=c.id) for n in ("classify", "classify-multi") for c in cases(n)])
 def test_text_classification(http, name, case):
     got = http.answer(f"/models/{name}", body(case))

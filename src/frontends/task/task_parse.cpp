@@ -215,10 +215,13 @@ Parsed feature_extraction(Body& body) {
           false};
 }
 
-std::vector<std::string> split_labels(const std::vector<std::string>& given) {
-  if (given.size() != 1) return given;
-  std::vector<std::string> out;  // "a, b, c" is a list too, as in the pipeline
-  std::string_view rest = given.front();
+// "a, b, c" is a list too, as in the pipeline; a label of an array keeps its commas.
+std::vector<std::string> candidate_labels(JsonFields& fields) {
+  const auto found = fields.find("candidate_labels");
+  if (!found) throw fail(StatusCode::invalid, "parameters.candidate_labels is missing; give the labels to choose from");
+  std::string_view rest;
+  if (found->get(rest)) return *fields.texts("candidate_labels");
+  std::vector<std::string> out;
   while (true) {
     const size_t comma = rest.find(',');
     std::string_view label = rest.substr(0, comma);
@@ -234,10 +237,7 @@ Parsed zero_shot(Body& body) {
   ZeroShotClassification work;
   work.inputs = body.texts();
   JsonFields& p = *body.parameters;
-  const auto labels = p.texts("candidate_labels");
-  if (!labels)
-    throw fail(StatusCode::invalid, "parameters.candidate_labels is missing; give the labels to choose from");
-  work.candidate_labels = split_labels(*labels);
+  work.candidate_labels = candidate_labels(p);
   if (auto pattern = p.text("hypothesis_template")) work.hypothesis_template = std::move(*pattern);
   work.multi_label = p.boolean("multi_label").value_or(false);
   const std::string format = p.text("format").value_or("");
@@ -245,7 +245,7 @@ Parsed zero_shot(Body& body) {
     throw fail(StatusCode::invalid, "parameters.format is {}, must be 'legacy'", quoted(format));
   const bool single = body.single();
   return {std::move(work),
-          [single, legacy = !format.empty()](const Outcome& o) {
+          [single, legacy = !format.empty() || body.limits.labels_apart](const Outcome& o) {
             return format_zero_shot(std::get<ZeroShotResult>(o), single, legacy);
           },
           {},
