@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <fstream>
 #include <limits>
 #include <random>
 #include <type_traits>
+
+#include "base/json_file.h"
 
 namespace inazuma {
 
@@ -112,13 +113,9 @@ struct Source {
 
 Source source_of(const std::filesystem::path& directory, const json& config) {
   Source out{.object = config, .file = "generation_config.json"};
-  std::ifstream stream(directory / out.file);
-  if (!stream) return {config, "config.json"};
-  try {
-    out.object = json::parse(stream);
-  } catch (const json::exception& error) {
-    throw fail(StatusCode::malformed, "generation_config.json is not JSON: {}", error.what());
-  }
+  std::error_code ignored;
+  if (!std::filesystem::exists(directory / out.file, ignored)) return {config, "config.json"};
+  out.object = read_json_file(directory / out.file);
   if (!out.object.is_object()) throw fail(StatusCode::malformed, "generation_config.json must hold an object");
   return out;
 }
@@ -232,6 +229,17 @@ void lay_over(T& value, const std::optional<T>& request) {
   if (request) value = *request;
 }
 
+// Greedy decoding does not read these of a directory, whatever they hold: "temperature": 0 beside "do_sample": false is
+// common. A request's own are checked in any case.
+void drop_sampling(GenerationOptions& out) {
+  const GenerationOptions neutral;
+  out.temperature = neutral.temperature;
+  out.top_k = neutral.top_k;
+  out.top_p = neutral.top_p;
+  out.min_p = neutral.min_p;
+  out.typical_p = neutral.typical_p;
+}
+
 void lay_over_beams(GenerationOptions& out, const GenerationParameters& request) {
   const bool ours = !request.num_beams;  // the directory's beams
   lay_over(out.num_beams, request.num_beams);
@@ -289,6 +297,7 @@ Result<GenerationOptions> resolve(const GenerationParameters& request, const Gen
     check(request);
     GenerationOptions out = defaults.options;
     lay_over(out.sample, request.do_sample);
+    if (!out.sample) drop_sampling(out);
     lay_over(out.temperature, request.temperature);
     lay_over(out.top_k, request.top_k);
     lay_over(out.top_p, request.top_p);

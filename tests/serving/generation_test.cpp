@@ -123,6 +123,18 @@ TEST_F(Config, TasksGoOverTheDirectory) {
       << "unless the directory has a total of its own";
 }
 
+TEST_F(Config, GreedyDoesNotReadSampling) {
+  const GenerationConfig odd =
+      read(R"({"do_sample": false, "temperature": 0.0, "top_p": 0, "min_p": 7, "typical_p": 0, "top_k": -1})").value();
+  const GenerationOptions greedy = resolve({}, odd, 4, 64, false).value();
+  EXPECT_EQ(greedy.top_p, 1.0f) << "the engine takes what it is given";
+  EXPECT_EQ(greedy.temperature, 1.0f);
+  EXPECT_EQ(greedy.typical_p, 1.0f);
+  EXPECT_EQ(greedy.min_p, 0.0f);
+  EXPECT_GE(greedy.top_k, 0);
+  EXPECT_EQ(resolve({.do_sample = true}, odd, 4, 64, false).value().top_p, 0.0f) << "who samples hears of it";
+}
+
 struct Length {
   const char* what;
   GenerationParameters request;
