@@ -182,3 +182,9 @@ def test_many_idle_connections(hasty):
     assert Http(hasty.url).get("/health").status_code == 200
     for connection in held:
         connection.close()
+
+
+@pytest.mark.parametrize("target", [b"*", b"localhost:80", b"/%zz"])
+def test_what_is_no_path_has_an_id(hasty, target):
+    reply = exchange(hasty, b"OPTIONS " + target + b" HTTP/1.1\r\n" + HOST + b"x-request-id: mine-7\r\nConnection: close\r\n\r\n")
+    assert statuses(reply) == [400] and b"x-request-id: mine-7\r\n" in reply, reply

@@ -279,6 +279,10 @@ void HttpSession::on_body(beast::error_code error, size_t) {
 Status HttpSession::build_request(HttpRequest& request) {
   auto& message = parser_->get();
   request.method = std::string(message.method_string());
+  request.client = client_;
+  for (const auto& field : message)
+    request.headers.emplace_back(lower(field.name_string()), std::string(field.value()));
+  request.id = request_id(find_header(request.headers, "x-request-id"));
   const std::string_view target = origin_form(std::string_view(message.target().data(), message.target().size()));
   const size_t question = target.find('?');
   const auto path = percent_decode(target.substr(0, question));
@@ -286,10 +290,6 @@ Status HttpSession::build_request(HttpRequest& request) {
     return Status(StatusCode::malformed, fmt::format("the URL {} is not a path", quoted(target)));
   request.path = *path;
   if (question != std::string_view::npos) request.query = std::string(target.substr(question + 1));
-  for (const auto& field : message)
-    request.headers.emplace_back(lower(field.name_string()), std::string(field.value()));
-  request.client = client_;
-  request.id = request_id(find_header(request.headers, "x-request-id"));
   request.body = std::move(message.body());
   const Result<Coding> coding = parse_coding(find_header(request.headers, "content-encoding").value_or(""));
   if (!coding.ok()) return coding.status();
