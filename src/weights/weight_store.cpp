@@ -1,13 +1,12 @@
 #include "weights/weight_store.h"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <array>
 #include <map>
 #include <mutex>
 #include <optional>
 
+#include "base/log.h"
 #include "weights/bytes.h"
 #include "weights/converted/fastertransformer.h"
 #include "weights/formats/safetensors.h"
@@ -128,8 +127,7 @@ class MappedStore : public WeightStore {
         it->second = true;
         return false;
       }
-      spdlog::warn("{}: tensor {} is not in the index and is passed over", printable(file),
-                   inazuma::quoted(tensor.name));
+      log::warn("tensor not in the index, passed over", {{"file", file}, {"tensor", tensor.name}});
       return true;
     });
     for (const auto& [name, found] : in_index)
@@ -168,7 +166,8 @@ const Candidate* choose(const fs::path& directory) {
     if (chosen == nullptr) {
       chosen = &candidate;
     } else {
-      spdlog::info("{}: reading {}, passing over {}", printable(directory.string()), chosen->file, candidate.file);
+      log::info("weight file passed over",
+                {{"directory", directory.string()}, {"read", chosen->file}, {"passed_over", candidate.file}});
     }
   }
   return chosen;

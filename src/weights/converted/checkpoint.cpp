@@ -1,10 +1,9 @@
 #include "weights/converted/checkpoint.h"
 
-#include <spdlog/spdlog.h>
-
 #include <charconv>
 
 #include "base/json_file.h"
+#include "base/log.h"
 #include "base/status.h"
 #include "weights/bytes.h"
 
@@ -41,7 +40,7 @@ std::string_view main_section(const ConfigIni& ini) {
 DType stored_type(const ConfigIni& ini, std::string_view section) {
   const std::optional<std::string> text = ini.text(section, "weight_data_type");
   if (!text) {
-    spdlog::warn("{}: [{}] has no weight_data_type; fp32 is assumed", ini.origin(), section);
+    log::warn("no weight_data_type, fp32 is assumed", {{"file", ini.origin()}, {"section", section}});
     return DType::f32;
   }
   if (text->find("fp32") != std::string::npos) return DType::f32;
@@ -147,7 +146,8 @@ void correct_inner(Checkpoint& checkpoint) {
   const std::optional<uintmax_t> weight =
       file_size_of(checkpoint.folder, "model.layers.0.mlp.dense_h_to_4h.weight.0.bin");
   if (!weight || *weight != *bytes * static_cast<uintmax_t>(checkpoint.sizes.hidden)) return;
-  spdlog::warn("{}: inter_size is {}, the files are of {}", checkpoint.ini.origin(), checkpoint.sizes.inner, inner);
+  log::warn("inter_size is not that of the files",
+            {{"file", checkpoint.ini.origin()}, {"inter_size", checkpoint.sizes.inner}, {"files", inner}});
   checkpoint.sizes.inner = inner;
 }
 
