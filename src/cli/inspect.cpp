@@ -5,6 +5,7 @@
 
 #include "cli/command_line.h"
 #include "frontends/json.h"
+#include "serving/generation_config.h"
 
 namespace inazuma::cli {
 
@@ -27,8 +28,7 @@ Findings look(const InspectFlags& flags) {
   const std::filesystem::path directory = flags.directory;
   const BackendOptions options = flags.model.options();
   Findings out;
-  if (!std::filesystem::is_directory(directory))
-    throw fail(StatusCode::not_found, "no such directory: {}", flags.directory);
+  require_model_directory(directory);
   const std::unique_ptr<Ops> ops = make_reference_ops();  // only asked for facts: a dry run packs nothing
   out.model = load_model(directory, *ops, {.task = options.task, .pooling = options.pooling, .dry_run = true});
   out.store = WeightStore::open(directory);
@@ -38,6 +38,13 @@ Findings look(const InspectFlags& flags) {
   else {
     for (const std::string& line : out.model->report.missing) out.problems.push_back("missing tensor: " + line);
     for (const std::string& line : out.model->report.misshapen) out.problems.push_back("misshapen tensor: " + line);
+  }
+  if (out.model.ok()) {
+    const nlohmann::json config = model_config(directory);
+    const Status generation = GenerationConfig::read(directory, config).status();
+    if (!generation.ok()) out.problems.push_back("generation: " + generation.message());
+    const Status tasks = GenerationConfig::read_tasks(directory, config).status();
+    if (generation.ok() && !tasks.ok()) out.problems.push_back("generation: " + tasks.message());
   }
   if (!out.store.ok() && out.model.ok()) out.problems.push_back("weights: " + out.store.status().message());
   if (!out.tokenizer.ok()) out.problems.push_back("tokenizer: " + out.tokenizer.status().message());

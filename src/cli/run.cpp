@@ -5,6 +5,7 @@
 #include <iostream>
 #include <mutex>
 
+#include "base/log.h"
 #include "cli/command_line.h"
 #include "frontends/parsed.h"
 #include "serving/core.h"
@@ -89,6 +90,7 @@ int run(const RunFlags& flags) {
   BackendOptions options = flags.model.options();
   const NamedPath named = parse_named_path(flags.directory);
   options.id = named.id;
+  if (flags.model.quiet) log::configure({.level = log::Level::error});
   ProgressBar bar("Loading", !flags.model.quiet && !flags.model.no_progress);
   options.progress = bar.callback();
   Result<std::shared_ptr<Backend>> backend = load_backend(named.path, options);

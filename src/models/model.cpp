@@ -91,10 +91,7 @@ DType main_dtype(const WeightStore& store) {
 }
 
 LoadedModel load(const fs::path& directory, Ops& ops, const LoadOptions& options, LoadProgress progress) {
-  std::error_code code;
-  if (!fs::is_directory(directory, code)) {
-    throw fail(StatusCode::not_found, "{}: no such model directory", inazuma::quoted(directory.string(), 400));
-  }
+  require_model_directory(directory);
   const nlohmann::json config = model_config(directory, options.converted);
   const Architecture& architecture = architecture_of(config);
   const std::shared_ptr<const WeightStore> store = WeightStore::open(directory, options.converted).value();
@@ -133,6 +130,15 @@ Result<Task> parse_task(std::string_view text) {
   if (text.starts_with("translation_")) return Task::text2text_generation;  // translation_xx_to_yy
   return Status(StatusCode::invalid,
                 fmt::format("task {} is unknown; known: {}", inazuma::quoted(text), fmt::join(names, ", ")));
+}
+
+void require_model_directory(const fs::path& directory) {
+  std::error_code code;
+  if (fs::is_directory(directory, code)) return;
+  const std::string named = inazuma::quoted(directory.string(), 400);
+  if (fs::exists(directory, code))
+    throw fail(StatusCode::not_found, "{} is a file; name the directory that holds config.json and weights", named);
+  throw fail(StatusCode::not_found, "no such directory: {}", named);
 }
 
 nlohmann::json model_config(const fs::path& directory, const std::optional<fs::path>& converted) {

@@ -34,10 +34,11 @@ struct Loaded {
   std::shared_ptr<const Tokenizer> tokenizer;
   GenerationConfigs generation;
   std::map<std::string, std::string> prompts;
+  std::string default_prompt;
   bool auto_truncate = true;
 
   TaskContext task_context() const {
-    return {*tokenizer, info.model, config, info.max_input_length, auto_truncate, prompts};
+    return {*tokenizer, info.model, config, info.max_input_length, auto_truncate, prompts, default_prompt};
   }
   GenerationContext generation_context() const {
     return {*tokenizer, info.model, generation.general, generation.by_pipeline, config, info.engine.max_context};
@@ -175,6 +176,13 @@ void read_sentence_transformers(const std::filesystem::path& directory, Loaded& 
   if (const auto found = settings.find("prompts"); found != settings.end() && found->is_object())
     for (const auto& [key, value] : found->items())
       if (value.is_string()) loaded.prompts[key] = value.get<std::string>();
+  if (const auto found = settings.find("default_prompt_name"); found != settings.end() && found->is_string()) {
+    const auto prompt = loaded.prompts.find(found->get<std::string>());
+    if (prompt == loaded.prompts.end())
+      throw fail(StatusCode::invalid, "config_sentence_transformers.json: default_prompt_name {} is not among prompts",
+                 quoted(found->get<std::string>()));
+    loaded.default_prompt = prompt->second;
+  }
 }
 
 // A checkpoint and a tokenizer that do not belong together give wrong answers, not errors: refuse.
@@ -218,7 +226,7 @@ void check_beams(const Loaded& loaded, std::vector<std::string>& warnings) {
 std::shared_ptr<EngineBackend> load(const std::filesystem::path& directory, const BackendOptions& options,
                                     const std::string& id, const std::optional<std::filesystem::path>& converted) {
   const Clock::time_point begin = Clock::now();
-  if (!std::filesystem::is_directory(directory)) throw fail(StatusCode::not_found, "no such directory");
+  require_model_directory(directory);
   auto loaded = std::make_shared<Loaded>();
   loaded->config = model_config(directory, converted);
   loaded->auto_truncate = options.auto_truncate;

@@ -145,6 +145,7 @@ BROKEN = {
     "no tokenizer": (lambda d: [(d / name).unlink() for name in ("tokenizer.json", "vocab.txt")], "tokenizer"),
     "tokenizer is not JSON": (lambda d: [(d / "vocab.txt").unlink(), (d / "tokenizer.json").write_text("{")], "tokenizer.json"),
     "unknown tokenizer class": (lambda d: [(d / "tokenizer.json").unlink(), edit_json(d / "tokenizer_config.json", tokenizer_class="WonderTokenizer")], "WonderTokenizer"),
+    "generation settings are not JSON": (lambda d: (d / "generation_config.json").write_text("{"), "generation_config.json"),
     "weights are a folder": (lambda d: [(d / "model.safetensors").unlink(), (d / "model.safetensors").mkdir()], "model.safetensors"),
 }
 
@@ -169,7 +170,9 @@ def test_missing_directory(tmp_path):
         done = run(command, tmp_path / "absent", *(["--port", "0"] if command == "serve" else ["a"] if command == "run" else []))
         assert done.returncode == NOT_LOADED and "no such directory" in done.stderr, (command, done.stderr)
     (tmp_path / "file").write_text("x")
-    assert run("serve", tmp_path / "file", "--port", "0").returncode == NOT_LOADED
+    for command in (["serve", tmp_path / "file", "--port", "0"], ["run", tmp_path / "file", "a"], ["inspect", tmp_path / "file"]):
+        done = run(*command)
+        assert done.returncode == NOT_LOADED and "is a file; name the directory" in done.stderr, (command, done.stderr)
     assert run("serve", DEMO / "ner-ja", tmp_path / "absent", "--port", "0").returncode == NOT_LOADED
 
 
@@ -180,3 +183,28 @@ def test_stray_files_of_trainers_are_ignored(tmp_path):
         (directory / name).write_bytes(b"\x80junk")
     (directory / "checkpoint-500").mkdir()
     assert run("run", directory, "--json", '{"inputs":{"question":"a","context":"the cat"}}').returncode == 0
+
+
+def test_default_prompt_of_a_directory(tmp_path):
+    """encode() of sentence-transformers puts default_prompt_name before a text whose caller names none."""
+    directory = tmp_path / "model"
+    shutil.copytree(TINY / "embed-mean", directory)
+    ask = lambda **fields: json.loads(run("run", directory, "--json", json.dumps({"inputs": "the cat", **fields})).stdout)
+    plain, query = ask(), ask(prompt_name="query")
+    edit_json(directory / "config_sentence_transformers.json", default_prompt_name="query")
+    assert ask() == query != plain
+    edit_json(directory / "config_sentence_transformers.json", default_prompt_name="quary")
+    done = run("run", directory, "the cat")
+    assert done.returncode == NOT_LOADED and "default_prompt_name 'quary'" in done.stderr, done.stderr
+
+
+def test_only_answers_go_to_stdout(tmp_path):
+    """Two weight files are worth a word, but not among the answers."""
+    directory = tmp_path / "model"
+    shutil.copytree(TINY / "qa", directory)
+    (directory / "pytorch_model.bin").write_bytes(b"\x80junk")
+    ask = ("run", directory, "--json", '{"inputs":{"question":"a","context":"the cat"}}')
+    done = run(*ask)
+    assert "answer" in json.loads(done.stdout) and "passed_over=pytorch_model.bin" in done.stderr, (done.stdout, done.stderr)
+    done = run(*ask, "--quiet")
+    assert "answer" in json.loads(done.stdout) and done.stderr == "", done.stderr

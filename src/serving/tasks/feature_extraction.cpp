@@ -10,7 +10,7 @@ namespace inazuma {
 namespace {
 
 std::string prompted(const FeatureExtraction& work, const TaskContext& context, const std::string& text) {
-  if (!work.prompt_name) return text;
+  if (!work.prompt_name) return context.default_prompt + text;
   const auto found = context.prompts.find(*work.prompt_name);
   if (found == context.prompts.end()) {
     std::string known;

@@ -22,6 +22,7 @@ struct TaskContext {
   int max_length = 0;                          ///< ids of one row, special tokens included; 0 = no bound
   bool auto_truncate = true;                   ///< what an absent `truncate` means
   std::map<std::string, std::string> prompts;  ///< sentence-transformers prompts by name
+  std::string default_prompt;                  ///< before texts whose request names none
 };
 
 struct RowOutput {
