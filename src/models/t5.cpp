@@ -2,6 +2,7 @@
 // products.
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <string>
 #include <utility>
@@ -46,12 +47,21 @@ void read_feed_forward(const Config& config, std::string_view fallback, T5Config
   out.activation = *parsed;
 }
 
+/// 5 of "5.23.0.dev0", 0 of what is no version.
+int major_version(std::string_view text) {
+  int major = 0;
+  std::from_chars(text.data(), text.data() + text.size(), major);
+  return major;
+}
+
 /// transformers 4 lets tie_word_embeddings decide both the head and the output scale. Version 5 always sets that flag
-/// and writes scale_decoder_outputs instead; its heads are tied only where the file has no other.
-void read_head(const Config& config, const WeightReader& weights, bool tied_by_default, T5Config& out) {
-  const bool tied = config.flag({"tie_word_embeddings"}, tied_by_default);
-  const bool written_by_5 = config.present({"scale_decoder_outputs"}).has_value();
-  out.scaled_output = config.flag({"scale_decoder_outputs"}, tied);
+/// and writes scale_decoder_outputs instead; its heads are tied only where the file has no other. Its mT5 never scales
+/// and has no key for it: there the version itself tells.
+void read_head(const Config& config, const WeightReader& weights, const Defaults& defaults, T5Config& out) {
+  const bool tied = config.flag({"tie_word_embeddings"}, defaults.tied_head);
+  const bool mt5_by_5 = &defaults == &kMt5 && major_version(config.text({"transformers_version"}, "")) >= 5;
+  const bool written_by_5 = mt5_by_5 || config.present({"scale_decoder_outputs"}).has_value();
+  out.scaled_output = config.flag({"scale_decoder_outputs"}, tied && !mt5_by_5);
   out.head_in_file = written_by_5 ? weights.has("lm_head.weight") : !tied;
 }
 
@@ -77,7 +87,7 @@ T5Config read_config(const nlohmann::json& json, const WeightReader& weights) {
                kMaxWidth);
   }
   read_feed_forward(config, defaults.feed_forward, out);
-  read_head(config, weights, defaults.tied_head, out);
+  read_head(config, weights, defaults, out);
   return out;
 }
 

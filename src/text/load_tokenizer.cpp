@@ -24,8 +24,9 @@ struct ClassName {
   Family family;
 };
 // DistilBertTokenizer and ElectraTokenizer are copies of BertTokenizer; MT5Tokenizer is T5Tokenizer. The slow programs
-// of the last ones are not built in: their tokenizer.json answers.
-constexpr std::array<ClassName, 13> kClasses = {{{"BertTokenizer", Family::bert},
+// of the last ones are not built in: their tokenizer.json answers. TokenizersBackend is what version 5 of transformers
+// calls PreTrainedTokenizerFast.
+constexpr std::array<ClassName, 14> kClasses = {{{"BertTokenizer", Family::bert},
                                                  {"DistilBertTokenizer", Family::bert},
                                                  {"ElectraTokenizer", Family::bert},
                                                  {"BertJapaneseTokenizer", Family::bert_japanese},
@@ -37,7 +38,8 @@ constexpr std::array<ClassName, 13> kClasses = {{{"BertTokenizer", Family::bert}
                                                  {"XLMRobertaTokenizer", Family::pipeline_only},
                                                  {"LlamaTokenizer", Family::pipeline_only},
                                                  {"Qwen2Tokenizer", Family::pipeline_only},
-                                                 {"PreTrainedTokenizer", Family::pipeline_only}}};
+                                                 {"PreTrainedTokenizer", Family::pipeline_only},
+                                                 {"TokenizersBackend", Family::pipeline_only}}};
 
 struct ModelType {
   std::string_view name, tokenizer_class;

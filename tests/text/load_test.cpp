@@ -89,7 +89,8 @@ TEST_F(ClassNames, FastProgramsOfOtherFamilies) {
   for (const auto& [variant, name] :
        {std::pair("fast-roberta", "RobertaTokenizer"), std::pair("fast-bart", "BartTokenizer"),
         std::pair("fast-xlm-roberta", "XLMRobertaTokenizer"), std::pair("fast-llama2", "LlamaTokenizer"),
-        std::pair("fast-qwen2", "Qwen2Tokenizer"), std::pair("fast-wordlevel", "PreTrainedTokenizer")}) {
+        std::pair("fast-qwen2", "Qwen2Tokenizer"), std::pair("fast-wordlevel", "PreTrainedTokenizer"),
+        std::pair("fast-wordlevel", "TokenizersBackend")}) {
     for (const char* ending : {"", "Fast"}) {
       take(variant, std::string(name) + ending);
       auto tokenizer = load_tokenizer(directory_);

@@ -229,6 +229,8 @@ T5 = [
     t5("mt5", dict(feed_forward_proj="gated-gelu"), MT5Config, transformers.MT5ForConditionalGeneration),
     t5("mt5-defaults", {}, MT5Config, transformers.MT5ForConditionalGeneration,
        config_changes=[without("feed_forward_proj", "tie_word_embeddings", "is_gated_act", "dense_act_fn")]),
+    t5("mt5-from-v5", dict(feed_forward_proj="gated-gelu"), MT5Config, transformers.MT5ForConditionalGeneration,
+       config_changes=[setting(tie_word_embeddings=True, transformers_version="5.23.0")], reference_settings=dict(tie_word_embeddings=False)),
     t5("t5-gated-silu", V11 | dict(feed_forward_proj="gated-silu")),
     t5("t5-gated-relu-tied", dict(feed_forward_proj="gated-relu")),
     t5("t5-gelu", dict(feed_forward_proj="gelu")),

@@ -44,7 +44,8 @@ constexpr std::array<TokenDefault, 7> kLlamaTokens = {
 constexpr std::array<TokenDefault, 7> kQwenTokens = {
     {{"eos_token", "<|endoftext|>"}, {"unk_token", "<|endoftext|>"}, {"pad_token", "<|endoftext|>"}}};
 
-constexpr std::array<FastClass, 12> kClasses = {{{"PreTrainedTokenizer", Family::plain, {}},
+constexpr std::array<FastClass, 13> kClasses = {{{"PreTrainedTokenizer", Family::plain, {}},
+                                                 {"TokenizersBackend", Family::plain, {}},
                                                  {"BertTokenizer", Family::bert, kBertTokens},
                                                  {"DistilBertTokenizer", Family::bert, kBertTokens},
                                                  {"ElectraTokenizer", Family::bert, kBertTokens},
