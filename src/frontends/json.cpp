@@ -138,6 +138,10 @@ JsonDocument::JsonDocument(std::string_view body) : text_(body) {
     case simdjson::UTF8_ERROR: throw fail(StatusCode::malformed, "the body is not valid UTF-8");
     case simdjson::NUMBER_ERROR:
       throw fail(StatusCode::malformed, "the body holds a number that is not valid or has more than 64 bits");
+    case simdjson::STRING_ERROR:
+      throw fail(StatusCode::malformed,
+                 "the body is not valid JSON: a string holds an escape that stands for no character (half of a "
+                 "surrogate pair, or an unknown letter after the backslash)");
     default: throw fail(StatusCode::malformed, "the body is not valid JSON: {}", simdjson::error_message(error));
   }
   check_duplicates(root_, nullptr);

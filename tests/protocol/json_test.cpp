@@ -120,7 +120,8 @@ TEST(JsonDocument, SaysWhatIsWrong) {
   expect(R"({"a": NaN})", "not valid JSON");
   expect(R"({"a": 99999999999999999999})", "number");
   expect(R"({"a": 1,})", "not valid JSON");
-  expect(R"({"a": "\ud800"})", "not valid JSON");
+  expect(R"({"a": "\ud800"})", "not valid JSON: a string holds an escape");
+  expect(R"({"a": "C:\quux"})", "not valid JSON: a string holds an escape");
   expect("{\"a\": \"\x01\"}", "not valid JSON");
   expect("{\"a\": \"\xff\"}", "UTF-8");
   expect("\xef\xbb\xbf\xff", "UTF-8");
