@@ -41,10 +41,8 @@ Findings look(const InspectFlags& flags) {
   }
   if (out.model.ok()) {
     const nlohmann::json config = model_config(directory);
-    const Status generation = GenerationConfig::read(directory, config).status();
+    const Status generation = read_generation_configs(directory, config).status();
     if (!generation.ok()) out.problems.push_back("generation: " + generation.message());
-    const Status tasks = GenerationConfig::read_tasks(directory, config).status();
-    if (generation.ok() && !tasks.ok()) out.problems.push_back("generation: " + tasks.message());
   }
   if (!out.store.ok() && out.model.ok()) out.problems.push_back("weights: " + out.store.status().message());
   if (!out.tokenizer.ok()) out.problems.push_back("tokenizer: " + out.tokenizer.status().message());

@@ -173,7 +173,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& test) { return printable(test.param.label); });
 
 TEST(Malformed, NoDirectory) {
-  expect_error(load_model("/nowhere/at all", home("reference")), StatusCode::not_found, "no such model directory");
+  expect_error(load_model("/nowhere/at all", home("reference")), StatusCode::not_found, "no such directory: ");
 }
 
 TEST(Malformed, NoConfig) {
