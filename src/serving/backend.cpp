@@ -254,9 +254,15 @@ std::shared_ptr<EngineBackend> load(const std::filesystem::path& directory, cons
       smallest_bound({info.model.max_positions, info.model.has_decoder ? 0 : loaded->tokenizer->model_max_length(),
                       sentence_length, options.max_input_length});
   info.warnings = loaded->generation.general.warnings;
+  if (!options.task && class_of(loaded->config).empty() && !model.report.unused.empty())
+    info.warnings.push_back(
+        fmt::format("config.json names no class (architectures): {} is assumed, and {} of the file is not used; --task "
+                    "names another task",
+                    name(info.model.task), model.report.unused.front()));
   drop_foreign_ids(loaded->generation.general.options, info.model, info.warnings);
   std::vector<std::string> said;  // of the same ids
-  for (auto& [pipeline, settings] : loaded->generation.by_pipeline) drop_foreign_ids(settings.options, info.model, said);
+  for (auto& [pipeline, settings] : loaded->generation.by_pipeline)
+    drop_foreign_ids(settings.options, info.model, said);
   check_vocabulary(*loaded->tokenizer, info.model, info.warnings);
 
   std::unique_ptr<Engine> engine = std::move(Engine::start(model.model, std::move(ops), options.engine)).value();

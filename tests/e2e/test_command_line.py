@@ -198,6 +198,17 @@ def test_default_prompt_of_a_directory(tmp_path):
     assert done.returncode == NOT_LOADED and "default_prompt_name 'quary'" in done.stderr, done.stderr
 
 
+def test_a_head_that_nobody_names(tmp_path):
+    """Without architectures a checkpoint with a head is served for its vectors: it must not be silent."""
+    directory = tmp_path / "model"
+    shutil.copytree(TINY / "ner-en", directory)
+    edit_json(directory / "config.json", architectures=None)
+    done = run("run", directory, "the cat")
+    assert done.returncode == 0 and "feature-extraction is assumed" in done.stderr and "classifier." in done.stderr, done.stderr
+    done = run("run", directory, "the cat", "--task", "token-classification")
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+
+
 def test_only_answers_go_to_stdout(tmp_path):
     """Two weight files are worth a word, but not among the answers."""
     directory = tmp_path / "model"
