@@ -30,6 +30,15 @@ def test_token_classification_japanese(http, case):
         assert text and text == want["word"].replace(" ", "").replace("##", ""), (entity, want)
 
 
+def test_unknown_names_inside_generate_parameters(http):
+    """Where huggingface_hub's summarization() and translation() put them."""
+    body = {"inputs": "私です。", "parameters": {"generate_parameters": {"max_new_token": 1}}}
+    answer = http.post("/models/style-ja-t5/pipeline/summarization", body)
+    assert answer.status_code == 200 and "did you mean 'max_new_tokens'?" in answer.headers["x-warning"], answer.headers
+    strict = http.post("/models/style-ja-t5/pipeline/summarization", body, headers={"x-strict": "1"})
+    assert strict.status_code == 422 and "max_new_token" in strict.json()["error"], strict.text
+
+
 def test_zero_shot_labels_keep_their_commas(http):
     ask = lambda labels: [item["label"] for item in http.answer("/models/nli", {"inputs": "the cat", "parameters": {"candidate_labels": labels}})]
     assert ask(["yes, it is"]) == ["yes, it is"]

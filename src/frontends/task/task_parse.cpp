@@ -268,9 +268,11 @@ Parsed generation(Body& body, std::string_view task) {
   for (std::string& text : body.texts()) work.inputs.push_back({std::move(text), std::nullopt});
   JsonFields& p = *body.parameters;
   work.parameters = parse_generation(p, body.limits);
+  std::vector<std::string> warnings;
   if (const auto nested = p.find("generate_parameters")) {
     JsonFields inner(*nested, "parameters.generate_parameters.");
     work.parameters = parse_generation(inner, body.limits);
+    report_unknown(inner, body.limits, warnings);
   }
   work.return_full_text = p.boolean("return_full_text").value_or(false);
   work.pipeline = task == "summarization" ? "summarization" : translation_pipeline(p, task);
@@ -284,8 +286,7 @@ Parsed generation(Body& body, std::string_view task) {
           [field, all, single = body.single()](const Outcome& o) {
             return format_texts(std::get<GenerationResult>(o), field, single, all);
           },
-          {},
-          stream};
+          std::move(warnings), stream};
 }
 
 // Details are Text Generation Inference's, whose clients ask for them on this route too.
