@@ -34,6 +34,7 @@ class Case:
     types: bool = False
     decoder_start: int | None = None
     gains: dict = dataclasses.field(default_factory=dict)
+    overflows: bool = False  # the sum that blocks add to must leave float16's range, in every sequence
     use_cache: bool = True  # of the reference; 4.57.3 sizes its cache by the encoder and fails on deeper decoders
 
     def build(self):
@@ -239,6 +240,10 @@ T5 = [
     t5("t5-wide-heads", V11 | dict(d_kv=16, num_heads=2, d_model=12)),
     t5("t5-few-buckets", dict(relative_attention_num_buckets=9, relative_attention_max_distance=13)),
     t5("t5-long", dict(d_model=12, num_heads=2, d_kv=4, d_ff=16, vocab_size=48), lengths=(3, 170), target_lengths=(150, 4), prompts=2),
+    # As in large T5 and Flan-T5: what blocks add up has no place in float16, and what norms make of it does.
+    t5("t5-overflow", V11 | dict(d_model=24, d_kv=8, d_ff=40), gains={"Attention.o": 4e4, "wo": 6e4}, overflows=True),
+    t5("t5-overflow-f16", V11 | dict(d_model=24, d_kv=8, d_ff=40), gains={"Attention.o": 4e4, "wo": 6e4}, overflows=True,
+       dtype=torch.float16, facts={"stored_dtype": "float16"}),
     t5("t5-no-distance", config_changes=[without("relative_attention_max_distance")]),
     t5("t5-tied-other-head", state_changes=[T5_OTHER_HEAD]),
     t5("t5-start", V11 | dict(decoder_start_token_id=7, pad_token_id=3)),

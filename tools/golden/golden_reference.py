@@ -61,6 +61,22 @@ def in_both(model, run):
         return run(model), run(in_double(model))
 
 
+def check_overflow(model, run):
+    """Every block's output must hold something that float16 cannot."""
+    peaks = []
+    hooks = [
+        block.register_forward_hook(lambda _, inputs, out: peaks.append(out[0].abs().max().item()))
+        for side in (model.encoder, model.decoder)
+        for block in side.block
+    ]
+    with torch.no_grad():
+        run(model)
+    for hook in hooks:
+        hook.remove()
+    if min(peaks) <= torch.finfo(torch.float16).max:
+        raise Rejected(f"a block's output fits into float16: {min(peaks):g}")
+
+
 # Encoders. ------------------------------------------------------------------------------------------------------------
 
 
@@ -157,6 +173,8 @@ def run_encoder_decoder(case, model, folder, generator):
         inputs = {"input_ids": torch.tensor([sequence["ids"]]), "decoder_input_ids": torch.tensor([sequence["targets"]])}
         inputs["use_cache"] = case.use_cache
         collect.add(f"logits.{index}", *in_both(model, lambda m: m(**inputs).logits[0]))
+        if case.overflows:
+            check_overflow(model, lambda m: m(**inputs))
     return collect.golden() | case.facts | {"options": case.options, "sequences": sequences, "generations": records}, collect.tensors
 
 
