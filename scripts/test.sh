@@ -21,7 +21,8 @@ build/venv/bin/python -m pytest -q tests/e2e -p no:cacheprovider
 left_out=()
 if [[ -n ${CI:-} ]]; then
   if command -v nvcc >/dev/null; then
-    scripts/build.sh cuda kernels
+    scripts/build.sh cuda kernels kernels_test
+    ctest --test-dir build/cuda -R kernels_driver --output-on-failure
   else
     echo "==> The GPU home is not compiled: there is no nvcc here"
   fi

@@ -84,6 +84,18 @@ def test_usage_errors(arguments, named):
     assert named in done.stderr and done.stderr.startswith("inazuma: ") and len(done.stderr) < 700, done.stderr
 
 
+@pytest.mark.skipif(os.path.exists("/dev/nvidiactl"), reason="there is a GPU")
+def test_a_gpu_that_is_not_there():
+    """Named, it is an error that says what to do; left to the program, the CPU computes."""
+    model, text = DEMO / "style-ja-gpt2", "私は学生です。::"
+    for arguments in (["run", model, text], ["serve", model, "--port", "0"]):
+        done = run(*arguments, "--device", "cuda:0")
+        assert done.returncode == NOT_LOADED and done.stdout == "", (done.returncode, done.stdout)
+        assert "style-ja-gpt2" in done.stderr and "cpu" in done.stderr.lower(), done.stderr
+    done = run("run", model, text, "--device", "auto")
+    assert done.returncode == 0 and json.loads(done.stdout) == [{"generated_text": "私は学生だ。"}], done.stderr
+
+
 def test_port_in_use():
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
