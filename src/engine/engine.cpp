@@ -27,7 +27,7 @@ using Row = std::unique_ptr<Sequence>;
 constexpr int kCpuWarmUpTokens = 16;
 
 /// Tokens of an encoder's step that fill a GPU well.
-constexpr int kFullStep = 4096;
+constexpr int kFullStep = 2048;
 
 /// How long an engine on a GPU looks for new rows before it sleeps: waking up takes a good part of a short step.
 constexpr auto kWatchful = std::chrono::microseconds(100);
@@ -107,6 +107,7 @@ class EngineLoop final : public Engine {
   bool take_inbox();
   void turn();
   bool begin_step();
+  bool oldest_is_over();
   void finish_step();
   void advance(const Plan& plan);
   void drop_rows(const Plan& plan);
@@ -252,20 +253,28 @@ bool EngineLoop::take_inbox() {
   return true;
 }
 
-/// Begins a step, if there is work, and finishes the oldest once as many are in flight as may be, or nothing more can
-/// begin. Whatever fails in a step is told to its rows; the engine goes on.
+/// Begins a step, if there is work, and finishes the oldest once as many are in flight as may be, or it is over before
+/// new rows come. Whatever fails in a step is told to its rows; the engine goes on.
 void EngineLoop::turn() {
   if (waiting_.empty() && running_.empty() && begun_ == finished_) return;
   bool began = false;
   const Status status = capture([&] { began = begin_step(); });
   if (!status.ok()) {
     while (finished_ < begun_) finish_step();
-    fail_step(plans_[begun_ % plans_.size()], status);
     look_after_failure();
-  } else if (finished_ < begun_ && (!began || begun_ - finished_ >= static_cast<size_t>(options_.steps_in_flight))) {
-    finish_step();
+    fail_step(plans_[begun_ % plans_.size()], status);
+  } else if (finished_ < begun_) {
+    const bool full = begun_ - finished_ >= static_cast<size_t>(options_.steps_in_flight);
+    if (full || (!began && oldest_is_over())) finish_step();
   }
   sweep();
+}
+
+/// Waits for the oldest step, but no longer than until new rows come: they may begin beside it.
+bool EngineLoop::oldest_is_over() {
+  while (options_.steps_in_flight > 1 && !runner_->over())
+    if (called_.load(std::memory_order_relaxed)) return false;
+  return true;
 }
 
 bool EngineLoop::begin_step() {
@@ -321,8 +330,8 @@ void EngineLoop::finish_step() {
   const Plan& plan = plans_[finished_++ % plans_.size()];
   const Status status = capture([&] { deliver(plan, runner_->finish(), Clock::now()); });
   if (!status.ok()) {
-    fail_step(plan, status);
     look_after_failure();
+    fail_step(plan, status);
   }
   for (Sequence* row : plan.encode) --row->in_flight;
   for (const Plan::Chunk& chunk : plan.decode)
@@ -510,7 +519,8 @@ void EngineLoop::fail_step(const Plan& plan, const Status& status) {
   for (const Row& row : waiting_) tell_failed(row.get());
 }
 
-/// A step may fail alone. When the home is lost, so is every row, and the model takes no more.
+/// A step may fail alone. When the home is lost, so is every row, and the model takes no more: marked before the first
+/// row hears of it.
 void EngineLoop::look_after_failure() {
   const Status health = ops_->health();
   if (health.ok() || stats_.lost) return;

@@ -64,7 +64,8 @@ EngineOptions resolve_options(const EngineOptions& options, const ModelInfo& inf
   check_option("max_context", options.max_context, 0, info.max_positions > 0 ? info.max_positions : kMany);
   EngineOptions out = options;
   const bool cpu = device.is_cpu();
-  if (out.max_sequences == 0) out.max_sequences = cpu ? (info.has_decoder ? 32 : 64) : 256;
+  // Texts that a GPU has answered, but not told of, count too: two steps of them.
+  if (out.max_sequences == 0) out.max_sequences = info.has_decoder ? (cpu ? 32 : 256) : (cpu ? 64 : 1024);
   if (out.max_batch_tokens == 0) out.max_batch_tokens = info.has_decoder ? (cpu ? 512 : 4096) : (cpu ? 1024 : 16384);
   if (out.steps_in_flight == 0) out.steps_in_flight = cpu ? 1 : 2;
   if (out.max_context == 0) out.max_context = info.max_positions > 0 ? info.max_positions : kUnboundedContext;

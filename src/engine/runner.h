@@ -49,6 +49,8 @@ class Runner {
   void begin(const Plan& plan);
   /// Waits for the oldest step begun. When it throws, that step is over too.
   const StepResult& finish();
+  /// Whether `finish` would return at once.
+  bool over() const { return ops_.passed(landings_[finished_ % kInFlight].mark); }
   const StepResult& run(const Plan& plan);
   static constexpr int kInFlight = 2;
   /// Runs the largest plans of at most `tokens` rows per lane that the options allow. With kWholePlan a shortage of

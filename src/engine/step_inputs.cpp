@@ -99,6 +99,11 @@ int rounded_bound(int bound) {
   return power > 64 && bound <= power / 4 * 3 ? power / 4 * 3 : power;
 }
 
+/// A text of up to 64 tokens is attended to at once, by as many threads as it has 16s.
+int rounded_text(int length) {
+  return length <= 64 ? up_to_multiple(length, 16) : rounded_bound(length);
+}
+
 void pad(std::vector<int32_t>& values, int count, int32_t value) {
   values.resize(static_cast<size_t>(count), value);
 }
@@ -186,7 +191,7 @@ void StepBuilder::round_encoder() {
   const int end = lane.tokens;
   lane.tokens = rounded_rows(lane.tokens);
   lane.sequences = up_to_power(lane.sequences);
-  lane.max_length = rounded_bound(lane.max_length);
+  lane.max_length = rounded_text(lane.max_length);
   for (Ints* array : {&e.ids, &e.type_ids, &e.positions}) pad(*array, lane.tokens, 0);
   if (!e.cross_slots.empty()) pad(e.cross_slots, lane.tokens, -1);
   pad(e.offsets, lane.sequences + 1, end);

@@ -202,6 +202,8 @@ class Ops {
   virtual uint64_t mark() { return 0; }
   /// Returns when all work before `mark` is done. Throws what went wrong with it.
   virtual void wait(uint64_t) {}
+  /// Whether `wait` would return at once.
+  virtual bool passed(uint64_t) { return true; }
 
   // Recorded steps. ---------------------------------------------------------------------------------------------------
   /// Whether `record` does anything here.

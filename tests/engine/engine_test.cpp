@@ -342,6 +342,33 @@ TEST(Engine, AStepThatThrowsFailsItsRowsAndTheEngineGoesOn) {
   }
 }
 
+TEST(Engine, TextsThatFillAStepBeginWhileTheOneBeforeIsAtWork) {
+  const auto fake = model(Family::encoder);
+  const auto busy = std::make_shared<std::atomic<bool>>(false), armed = std::make_shared<std::atomic<bool>>(false);
+  const auto begun = std::make_shared<std::atomic<int>>(0);
+  fake->before = [=](const Batch&) {
+    if (*armed && ++*begun == 2) *busy = false;  // no step is over before the second began
+  };
+  auto ops = std::make_unique<WatchedOps>();
+  ops->busy = busy;
+  const auto engine =
+      Engine::start(fake, std::move(ops), {.max_sequences = 256, .max_batch_tokens = 4096, .steps_in_flight = 2})
+          .value();
+  *armed = *busy = true;
+  const auto sink = collector();
+  constexpr int kTexts = 40;  // of 64 ids: more than half of a full step, so that two of them are two steps
+  for (int batch = 0; batch < 2; ++batch) {
+    std::vector<SequenceRequest> rows;
+    for (int i = 0; i < kTexts; ++i) rows.push_back(encode_row(ramp(64), batch * kTexts + i, sink));
+    ASSERT_TRUE(engine->submit(std::move(rows)).ok());
+    while (*begun == 0) std::this_thread::yield();
+  }
+  EXPECT_TRUE(sink->wait(2 * kTexts));
+  *busy = false;
+  EXPECT_EQ(*begun, 2);
+  for (int i = 0; i < 2 * kTexts; ++i) EXPECT_EQ(sink->row(i).rows.values, expected_rows(ramp(64), {}));
+}
+
 TEST(Engine, ALostDeviceFailsAllRowsAndTakesNoMore) {
   const auto lost = std::make_shared<std::atomic<bool>>(false);
   auto ops = std::make_unique<WatchedOps>([lost](const char* name) {

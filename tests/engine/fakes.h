@@ -7,6 +7,7 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "engine/engine.h"
@@ -66,6 +67,11 @@ class WatchedOps final : public Ops {
     return lost && *lost ? Status(StatusCode::unavailable, "cuda:0 is lost") : Status();
   }
   std::shared_ptr<std::atomic<bool>> lost;  ///< null or false: all is well
+  void wait(uint64_t mark) override {
+    while (!passed(mark)) std::this_thread::yield();
+  }
+  bool passed(uint64_t) override { return !busy || !*busy; }
+  std::shared_ptr<std::atomic<bool>> busy;  ///< while true, no step is over
 
  private:
   template <class Work>
