@@ -167,6 +167,7 @@ std::vector<Case> linear_cases() {
       {.rows = 190, .in = 1032, .out = 264, .residual = true, .in_place = true, .alpha = 0.5f, .floats = true});
   list.push_back({.rows = 2100, .in = 64, .out = 1160, .activation = Activation::relu, .bias = true});
   list.push_back({.rows = 1500, .in = 192, .out = 392, .residual = true});
+  list.push_back({.rows = 2100, .in = 24, .out = 2320, .activation = Activation::gelu, .bias = true});
 
   std::vector<Case> cases;
   for (const LinearCase& c : list) {

@@ -9,6 +9,9 @@
 // - Every launch goes to `stream`, neither allocates nor waits, and may be recorded in a graph. Grid sizes come from
 //   the host bounds in the struct (rows, sequences, max_...); what lies in device arrays may be smaller on replay:
 //   sequences without rows (offsets[s] == offsets[s + 1]) and contexts of any length up to the bound are legal.
+// - offsets, lengths, slots, positions, block tables, lists of rows: copied from the host in stream order, never
+// written
+//   by a kernel (chain.cuh: they are read early). Ids may be a kernel's.
 // - `scratch` is device memory of at least ..._scratch(args) bytes, 256-byte aligned, used in stream order only: its
 //   content is garbage before and after. Kernels that want it zeroed do so themselves.
 // - A launch that fails throws Error (check.h).
@@ -49,7 +52,7 @@ struct Attention {
   const void* k = nullptr;
   const void* v = nullptr;
   int64_t out_stride = 0, q_stride = 0, k_stride = 0, v_stride = 0;
-  Type type = Type::f32;  ///< of out, q, k, v
+  Type type = Type::f32;             ///< of out, q, k, v
   const int32_t* offsets = nullptr;  ///< [sequences + 1]
   int tokens = 0;                    ///< host bound on offsets[sequences]
   int sequences = 0;
@@ -116,8 +119,8 @@ void select_tokens(const Selection& args, cudaStream_t stream);
 
 /// out = act(alpha · x Wᵀ + bias) · multiplier + residual for few rows.
 struct SkinnyLinear {
-  Matrix2 out;  ///< [rows, out_columns]: type or f32
-  Matrix2 x;    ///< [rows, in]: type
+  Matrix2 out;                   ///< [rows, out_columns]: type or f32
+  Matrix2 x;                     ///< [rows, in]: type
   const void* weight = nullptr;  ///< [out_columns, in] contiguous, type, 256-byte aligned
   Type type = Type::f32;
   const void* bias = nullptr;  ///< [out_columns]
@@ -140,14 +143,15 @@ void skinny_linear(const SkinnyLinear& args, cudaStream_t stream);
 // tiled/ ------------------------------------------------------------------------------------------------------------
 
 /// The same products on Hopper by one of these kernels; `args.scratch` is not used.
-inline constexpr int kTiledVariants = 11;
+inline constexpr int kTiledVariants = 12;
 /// Whether it can: device, types, alignment, epilogue.
 bool tiled_linear_suits(const SkinnyLinear& args, int variant);
 /// Whether it is worth a try: no more blocks than fit at once share sums, and no tile is mostly nobody's.
 bool tiled_linear_hopeful(const SkinnyLinear& args, int variant);
 void tiled_linear(const SkinnyLinear& args, int variant, cudaStream_t stream);
 
-// rows.cu, norm.cu, finish.cu -----------------------------------------------------------------------------------------------------------
+// rows.cu, norm.cu, finish.cu
+// -----------------------------------------------------------------------------------------------------------
 
 struct EmbedTerm {
   const void* table = nullptr;  ///< [entries, width]

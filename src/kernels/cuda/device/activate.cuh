@@ -52,32 +52,21 @@ __device__ __forceinline__ float activate(Activation activation, float x) {
     return Short ? gelu_short(x) : 0.5f * x * erfcf(-x * kSqrtHalf);
   };
   switch (activation) {
-    case Activation::none:
-      return x;
-    case Activation::relu:
-      return x < 0.0f ? 0.0f : x;
-    case Activation::relu2:
-      return x < 0.0f ? 0.0f : x * x;
-    case Activation::gelu:
-      return erf_form();
-    case Activation::gelu_tanh:
-      return tanh_form(0.7978845608028654f * (x + 0.044715f * x * x * x));
-    case Activation::gelu_fast:
-      return tanh_form(0.7978845608f * x * (1.0f + 0.044715f * x * x));
+    case Activation::none: return x;
+    case Activation::relu: return x < 0.0f ? 0.0f : x;
+    case Activation::relu2: return x < 0.0f ? 0.0f : x * x;
+    case Activation::gelu: return erf_form();
+    case Activation::gelu_tanh: return tanh_form(0.7978845608028654f * (x + 0.044715f * x * x * x));
+    case Activation::gelu_fast: return tanh_form(0.7978845608f * x * (1.0f + 0.044715f * x * x));
     case Activation::gelu_10: {
       const float y = erf_form();
       return y > 10.0f ? 10.0f : y < -10.0f ? -10.0f : y;
     }
-    case Activation::quick_gelu:
-      return x / (1.0f + expf(-1.702f * x));
-    case Activation::silu:
-      return Short ? x * logistic(x) : x / (1.0f + expf(-x));
-    case Activation::mish:
-      return x * tanhf(x > 20.0f ? x : log1pf(expf(x)));
-    case Activation::tanh:
-      return tanhf(x);
-    case Activation::sigmoid:
-      return logistic(x);
+    case Activation::quick_gelu: return x / (1.0f + expf(-1.702f * x));
+    case Activation::silu: return Short ? x * logistic(x) : x / (1.0f + expf(-x));
+    case Activation::mish: return x * tanhf(x > 20.0f ? x : log1pf(expf(x)));
+    case Activation::tanh: return tanhf(x);
+    case Activation::sigmoid: return logistic(x);
   }
   return x;
 }

@@ -23,13 +23,12 @@ __device__ __forceinline__ Place place_of(unsigned block, int heads, int sequenc
   return {static_cast<int>(block % heads), static_cast<int>(rest % sequences), static_cast<int>(rest / sequences)};
 }
 
-template <class T, class Plan, bool kShort>
-__global__ void __launch_bounds__(32 * kMostWarps, Plan::kWidth <= 64 && !Plan::kCausal ? 3 : 2)
-    attention_tiles(const Attention args) {
+template <class T, class Plan, bool kShort, int Warps, int Blocks>
+__global__ void __launch_bounds__(32 * Warps, Blocks) attention_tiles(const Attention args) {
   constexpr int DP = Plan::kWidth;
-  after_predecessors();
   const Place at = place_of(blockIdx.x, args.heads, args.sequences);
   const int begin = __ldg(args.offsets + at.sequence), length = __ldg(args.offsets + at.sequence + 1) - begin;
+  after_predecessors();
   const int warps = blockDim.x / 32;
   const int position = (at.group * warps + threadIdx.x / 32) * kTileRows;
   if (position >= length) return;
@@ -57,9 +56,9 @@ __global__ void __launch_bounds__(32 * kMostWarps, Plan::kWidth <= 64 && !Plan::
 template <class T, int R>
 __global__ void __launch_bounds__(32 * kRowWarps) attention_rows(const Attention args) {
   extern __shared__ float shared[];
-  after_predecessors();
   const Place at = place_of(blockIdx.x, args.heads, args.sequences);
   const int begin = __ldg(args.offsets + at.sequence), length = __ldg(args.offsets + at.sequence + 1) - begin;
+  after_predecessors();
   const int warp = threadIdx.x / 32, column = at.head * args.head_dim;
   const int position = (at.group * kRowWarps + warp) * R;
   if (position >= length) return;
@@ -103,7 +102,23 @@ template <class T, class Plan, bool kShort>
 void launch_tiles(const Attention& args, cudaStream_t stream) {
   const int tiles = (args.max_length + kTileRows - 1) / kTileRows;
   const int warps = tiles < kMostWarps ? tiles : kMostWarps;
-  launch(attention_tiles<T, Plan, kShort>, blocks_of(args, warps * kTileRows), 32 * warps, 0, stream, args);
+  constexpr int kBlocks = Plan::kWidth <= 64 && !Plan::kCausal ? 3 : 2;
+  launch(attention_tiles<T, Plan, kShort, kMostWarps, kBlocks>, blocks_of(args, warps * kTileRows), 32 * warps, 0,
+         stream, args);
+}
+
+/// Texts of up to 16 Tiles tokens, a block each of as many warps. More blocks than find room at once come in rounds:
+/// better a little slower each and more at once, values loaded after the scores.
+template <class T, int Tiles>
+void launch_short(const Attention& args, cudaStream_t stream) {
+  constexpr unsigned kRoomyWarps = 1584;  // of 168 registers a thread that an H200 holds at once
+  const unsigned blocks = blocks_of(args, Tiles * kTileRows);
+  if (blocks * Tiles <= kRoomyWarps)
+    launch(attention_tiles<T, Plan<64, true, false, false, true, Tiles>, true, kMostWarps, 3>, blocks, 32 * Tiles, 0,
+           stream, args);
+  else
+    launch(attention_tiles<T, Plan<64, true, false, false, false, Tiles>, true, Tiles, 18 / Tiles>, blocks, 32 * Tiles,
+           0, stream, args);
 }
 
 template <class T>
@@ -116,9 +131,9 @@ void launch_half(const Attention& args, cudaStream_t stream) {
   if (args.bias.table != nullptr)
     return args.max_length <= kAtomKeys ? launch_tiles<T, Plan<64, true, false, true, true, 4>, true>(args, stream)
                                         : launch_tiles<T, Plan<64, true, false, true, false, 4>, false>(args, stream);
-  if (args.max_length <= 32) return launch_tiles<T, Plan<64, true, false, false, true, 2>, true>(args, stream);
-  if (args.max_length <= 48) return launch_tiles<T, Plan<64, true, false, false, true, 3>, true>(args, stream);
-  if (args.max_length <= 64) return launch_tiles<T, Plan<64, true, false, false, true, 4>, true>(args, stream);
+  if (args.max_length <= 32) return launch_short<T, 2>(args, stream);
+  if (args.max_length <= 48) return launch_short<T, 3>(args, stream);
+  if (args.max_length <= 64) return launch_short<T, 4>(args, stream);
   launch_tiles<T, Plan<64, true, false, false, false, 4>, false>(args, stream);
 }
 

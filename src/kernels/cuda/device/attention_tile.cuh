@@ -133,9 +133,12 @@ struct PagedKeys {
   int block_tokens;
   int block_shift;  ///< log2 of block_tokens, or -1
   int head_dim;
+  int begun;         ///< the present atom's first key, or -1
   int64_t place[2];  ///< of keys first + lane and first + 32 + lane; behind the last, that of any key
 
   __device__ __forceinline__ void begin(int first, int count) {
+    if (first == begun) return;
+    begun = first;
     const int lane = threadIdx.x % 32;
 #pragma unroll
     for (int i = 0; i < 2; ++i) {

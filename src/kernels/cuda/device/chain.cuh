@@ -3,8 +3,9 @@
 // on; CUDA C++ Programming Guide, "Programmatic Dependent Launch and Synchronization"; kept by recorded graphs).
 //
 // A kernel launched with `launch` may begin before the work before it is done. What it reads and writes before
-// `after_predecessors` must be touched by no other kernel: weights alone. Every thread of every block calls it, so that
-// the end of a kernel means the end of all before it.
+// `after_predecessors` must be touched by no other kernel: weights, and the integers that say how a step's rows lie
+// (offsets, lengths, slots, block tables: launch.h), which are copied to the device before a step's first kernel
+// starts. Every thread of every block calls it, so that the end of a kernel means the end of all before it.
 
 #include <cuda_runtime.h>
 

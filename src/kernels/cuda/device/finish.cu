@@ -33,7 +33,8 @@ __global__ void __launch_bounds__(kThreads) finish8(const Finish args) {
     const int64_t row = first + r;
     if (row >= args.rows) break;
 #pragma unroll
-    for (int k = 0; k < 8; ++k) y[r][k] = activate<kShort>(Known ? Which : args.activation, args.alpha * y[r][k] + bias[k]);
+    for (int k = 0; k < 8; ++k)
+      y[r][k] = activate<kShort>(Known ? Which : args.activation, args.alpha * y[r][k] + bias[k]);
     float more[8];
     if (args.multiplier.data != nullptr) {
       load8(static_cast<const Out*>(args.multiplier.data) + row * args.multiplier.stride + column, more);
@@ -83,8 +84,7 @@ void launch8(const Finish& args, cudaStream_t stream) {
 
 void finish(const Finish& args, cudaStream_t stream) {
   const bool wide = args.columns % 8 == 0 && vectors(args.out) && vectors(args.product) && vectors(args.multiplier) &&
-                    vectors(args.residual) && vectors(args.bias, 0, args.bias_type) &&
-                    args.rows <= kRows * 65535;
+                    vectors(args.residual) && vectors(args.bias, 0, args.bias_type) && args.rows <= kRows * 65535;
   const Type out = args.out.type, product = args.product.type, bias = args.bias == nullptr ? product : args.bias_type;
   if (wide && out == Type::f32 && product == Type::f32 && bias == Type::f32) {
     launch8<float, float, float>(args, stream);

@@ -1,5 +1,5 @@
-// Layer and root-mean-square norms: the row in registers where it fits, deviations from the mean summed in a second pass
-// over them. The order of a row's sums depends on its width and layout alone.
+// Layer and root-mean-square norms: the row in registers where it fits, deviations from the mean summed in a second
+// pass over them. The order of a row's sums depends on its width and layout alone.
 
 #include "kernels/cuda/device/chain.cuh"
 #include "kernels/cuda/device/element.cuh"
@@ -70,6 +70,18 @@ template <class X, class Out, class Weight, int Chunks>
 __global__ void __launch_bounds__(kWarps * 32) norm_many(const Norm args) {
   const int64_t row = int64_t{blockIdx.x} * kWarps + threadIdx.x / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
+  constexpr bool kEarly = sizeof(Weight) == 2;  // in few registers while the kernel in front ends
+  uint4 weights[Chunks] = {}, biases[Chunks] = {};
+  if constexpr (kEarly) {
+#pragma unroll
+    for (int c = 0; c < Chunks; ++c) {
+      const int column = (c * 32 + lane) * 8;
+      if (column >= args.width) continue;
+      weights[c] = *reinterpret_cast<const uint4*>(static_cast<const Weight*>(args.weight) + column);
+      if (args.bias != nullptr)
+        biases[c] = *reinterpret_cast<const uint4*>(static_cast<const Weight*>(args.bias) + column);
+    }
+  }
   after_predecessors();
   if (row >= args.rows) return;
   float values[Chunks][8] = {};
@@ -121,8 +133,13 @@ __global__ void __launch_bounds__(kWarps * 32) norm_many(const Norm args) {
     const int column = (c * 32 + lane) * 8;
     if (column >= args.width) continue;
     float weight[8], bias[8] = {};
-    load8(static_cast<const Weight*>(args.weight) + column, weight);
-    if (args.bias != nullptr) load8(static_cast<const Weight*>(args.bias) + column, bias);
+    if constexpr (kEarly) {
+      load8(reinterpret_cast<const Weight*>(&weights[c]), weight);
+      load8(reinterpret_cast<const Weight*>(&biases[c]), bias);
+    } else {
+      load8(static_cast<const Weight*>(args.weight) + column, weight);
+      if (args.bias != nullptr) load8(static_cast<const Weight*>(args.bias) + column, bias);
+    }
 #pragma unroll
     for (int i = 0; i < 8; ++i) weight[i] = (values[c][i] - mean) * scale * weight[i] + bias[i];
     store8(static_cast<Out*>(args.out.data) + row * args.out.stride + column, weight);

@@ -17,6 +17,7 @@ namespace {
 constexpr int kMostWarps = 4;
 constexpr int kSplitAtoms = 16;       ///< more atoms than this are spread over blocks ...
 constexpr int kSplitSequences = 256;  ///< ... when there are fewer (sequence, head) pairs than this
+constexpr int kRoomyWarps = 1024;     ///< of some 200 registers a thread that an H200 holds at once
 
 struct Place {
   int head, sequence;
@@ -43,6 +44,7 @@ __device__ __forceinline__ PagedKeys<T> keys_of(const PagedAttention& args, cons
           args.block_tokens,
           block_shift,
           args.head_dim,
+          -1,
           {0, 0}};
 }
 
@@ -51,14 +53,15 @@ template <class T, class Plan>
 __global__ void __launch_bounds__(32 * kMostWarps, 2)
     paged_tiles(const PagedAttention args, int block_shift, bool skip_single) {
   constexpr int DP = Plan::kWidth;
-  after_predecessors();
   const Place at = place_of(blockIdx.x, args.heads);
   const int begin = __ldg(args.offsets + at.sequence), queries = __ldg(args.offsets + at.sequence + 1) - begin;
+  const int context = __ldg(args.context_lengths + at.sequence);
+  after_predecessors();
   const int warps = blockDim.x / 32;
   const int tile = (static_cast<int>(blockIdx.y) * warps + static_cast<int>(threadIdx.x / 32)) * kTileRows;
   if (tile >= queries || (skip_single && queries == 1)) return;
   const int rows = min(kTileRows, queries - tile), column = at.head * args.head_dim;
-  const int context = __ldg(args.context_lengths + at.sequence), position = context - queries + tile;
+  const int position = context - queries + tile;
   const int64_t row = begin + tile;
 
   QueryTile<DP> query;
@@ -113,24 +116,27 @@ __device__ __forceinline__ void store_column(T* to, const Column& from, int keys
 }
 
 /// Sequences with one query row: a block per head and, when `spread` is not null, per group of atoms. A single row sees
-/// all keys, causal or not.
-template <class T, class Plan>
-__global__ void __launch_bounds__(32 * kMostWarps)
+/// all keys, causal or not. `Blocks` of kMostWarps are to find room on a multiprocessor.
+template <class T, class Plan, int Blocks>
+__global__ void __launch_bounds__(32 * kMostWarps, Blocks)
     paged_single(const PagedAttention args, int block_shift, Partial<Plan::kWidth>* spread, int most_atoms) {
   constexpr int DP = Plan::kWidth;
   __shared__ Partial<DP> partial[kMostWarps];
-  after_predecessors();
   const Place at = place_of(blockIdx.x, args.heads);
   const int begin = __ldg(args.offsets + at.sequence), queries = __ldg(args.offsets + at.sequence + 1) - begin;
-  if (queries != 1) return;
   const int warps = blockDim.x / 32, warp = threadIdx.x / 32, column = at.head * args.head_dim;
   const int context = __ldg(args.context_lengths + at.sequence), position = context - 1;
   const int atoms = (context + kAtomKeys - 1) / kAtomKeys;
+  PagedKeys<T> keys = keys_of<T>(args, at, block_shift);
+  const int first_atom = spread == nullptr ? warp : static_cast<int>(blockIdx.y) * warps + warp;
+  if (queries == 1 && first_atom < atoms)
+    keys.begin(first_atom * kAtomKeys, min(kAtomKeys, context - first_atom * kAtomKeys));
+  after_predecessors();
+  if (queries != 1) return;
 
   QueryTile<DP> query;
   load_query<T, DP>(query, static_cast<const T*>(args.q) + begin * args.q_stride + column, args.q_stride, 1,
                     args.head_dim);
-  PagedKeys<T> keys = keys_of<T>(args, at, block_shift);
   const ScoreRule rule = rule_of(args, at.head);
   const auto attend = [&](int atom, Partial<DP>& to) {
     Weighted<DP> next;
@@ -139,8 +145,7 @@ __global__ void __launch_bounds__(32 * kMostWarps)
     keep_row0<DP>(to, next);
   };
   if (spread != nullptr) {
-    const int atom = static_cast<int>(blockIdx.y) * warps + warp;
-    if (atom < atoms) attend(atom, spread[static_cast<int64_t>(blockIdx.x) * most_atoms + atom]);
+    if (first_atom < atoms) attend(first_atom, spread[static_cast<int64_t>(blockIdx.x) * most_atoms + first_atom]);
     return;
   }
 
@@ -173,11 +178,11 @@ __global__ void __launch_bounds__(32 * kMostWarps)
 template <class T, int DP>
 __global__ void __launch_bounds__(DP)
     paged_merge(const PagedAttention args, const Partial<DP>* spread, int most_atoms) {
-  after_predecessors();
   const Place at = place_of(blockIdx.x, args.heads);
   const int begin = __ldg(args.offsets + at.sequence), queries = __ldg(args.offsets + at.sequence + 1) - begin;
-  if (queries != 1) return;
   const int context = __ldg(args.context_lengths + at.sequence), d = threadIdx.x;
+  after_predecessors();
+  if (queries != 1) return;
   const int atoms = (context + kAtomKeys - 1) / kAtomKeys;
   if (d >= args.head_dim) return;
   const Partial<DP>* mine = spread + static_cast<int64_t>(blockIdx.x) * most_atoms;
@@ -254,8 +259,13 @@ void launch_tiles(const PagedAttention& args, cudaStream_t stream) {
     const int warps = atoms < 1 ? 1 : atoms < kMostWarps ? atoms : kMostWarps;
     auto* spread = spreads(args) ? static_cast<Partial<DP>*>(args.scratch) : nullptr;
     const dim3 grid(pairs, spread == nullptr ? 1 : groups_of(atoms, warps));
-    const auto kernel = args.bias.table == nullptr ? paged_single<T, Plan<DP, kFull, false, false, DP <= 64, 4>>
-                                                   : paged_single<T, Plan<DP, kFull, false, true, DP <= 64, 4>>;
+    // More warps than find room at once come in rounds: better a little slower each and all at once.
+    const bool many = DP <= 64 && static_cast<int64_t>(pairs) * grid.y * warps > kRoomyWarps;
+    const auto kernel = args.bias.table == nullptr ? many ? paged_single < T, Plan<DP, kFull, false, false, false, 4>,
+               DP <= 64 ? 4 : 1 >
+        : paged_single<T, Plan<DP, kFull, false, false, DP <= 64, 4>, 1> : many ? paged_single < T,
+               Plan<DP, kFull, false, true, false, 4>,
+               DP <= 64 ? 4 : 1 > : paged_single<T, Plan<DP, kFull, false, true, DP <= 64, 4>, 1>;
     launch(kernel, grid, 32 * warps, 0, stream, args, shift, spread, atoms);
     if (spread != nullptr) {
       launch(paged_merge<T, DP>, pairs, DP, 0, stream, args, spread, atoms);

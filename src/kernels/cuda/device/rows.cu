@@ -49,8 +49,8 @@ __global__ void embed8(const Embed args) {
 }
 
 __global__ void gather(Matrix2 out, Matrix2 x, const int32_t* rows, int width) {
-  after_predecessors();
   const int64_t i = blockIdx.x, from = rows[i];
+  after_predecessors();
   for (int c = static_cast<int>(threadIdx.x); c < width; c += static_cast<int>(blockDim.x))
     store_element(out.data, i * out.stride + c, out.type, load_element(x.data, from * x.stride + c, x.type));
 }
@@ -90,9 +90,9 @@ __global__ void pool_rows(Matrix2 out, Matrix2 x, const int32_t* offsets, const 
 /// Element: as many bytes as are moved at once; `per_head` of them make a head's row.
 template <class Element>
 __global__ void store(const StoreKv args, int per_head, int64_t k_stride, int64_t v_stride) {
-  after_predecessors();
   const int64_t t = blockIdx.x;
   const int slot = args.slots[t];
+  after_predecessors();
   if (slot < 0) return;
   const int64_t block = slot / args.block_tokens, place = slot % args.block_tokens;
   const auto* k = static_cast<const Element*>(args.k) + t * k_stride;
@@ -117,9 +117,10 @@ __global__ void copy(Element* x, const int32_t* from, const int32_t* to, int64_t
 
 __global__ void read_ids(int32_t* ids, const int32_t* history, int64_t stride, const int32_t* slots,
                          const int32_t* positions, int count) {
-  after_predecessors();
   const int t = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
-  if (t < count) ids[t] = history[slots[t] * stride + positions[t]];
+  const int64_t from = t < count ? slots[t] * stride + positions[t] : 0;
+  after_predecessors();
+  if (t < count) ids[t] = history[from];
 }
 
 __device__ float block_reduce(float value, bool largest, float* shared) {

@@ -12,14 +12,10 @@ namespace {
 
 cuda::Type type_of(DType dtype) {
   switch (dtype) {
-    case DType::f32:
-      return cuda::Type::f32;
-    case DType::f16:
-      return cuda::Type::f16;
-    case DType::bf16:
-      return cuda::Type::bf16;
-    default:
-      throw fail(StatusCode::internal, "no kernel computes in {}", name(dtype));
+    case DType::f32: return cuda::Type::f32;
+    case DType::f16: return cuda::Type::f16;
+    case DType::bf16: return cuda::Type::bf16;
+    default: throw fail(StatusCode::internal, "no kernel computes in {}", name(dtype));
   }
 }
 
@@ -93,6 +89,7 @@ void CudaOps::synchronize() {
 Status CudaOps::health() const {
   (void)cudaSetDevice(options_.index);
   const cudaError_t status = cudaStreamQuery(stream_.handle);
+  if (status == cudaErrorNotReady) (void)cudaGetLastError();
   if (status == cudaSuccess || status == cudaErrorNotReady) return {};
   return Status(StatusCode::unavailable,
                 fmt::format("cuda:{} is lost: {} ({}); restart the server to use it again", options_.index,
@@ -112,6 +109,11 @@ uint64_t CudaOps::mark() {
 void CudaOps::wait(uint64_t mark) {
   enter();
   marks_.wait(mark);
+}
+
+bool CudaOps::passed(uint64_t mark) {
+  enter();
+  return marks_.passed(mark);
 }
 
 std::unique_ptr<Recording> CudaOps::record(const std::function<void()>& work) {

@@ -27,6 +27,7 @@ class CudaOps final : public Ops {
   Buffer allocate_host(size_t bytes) override;
   uint64_t mark() override;
   void wait(uint64_t mark) override;
+  bool passed(uint64_t mark) override;
   bool records() const override { return true; }
   std::unique_ptr<Recording> record(const std::function<void()>& work) override;
   void replay(const Recording& recording) override;

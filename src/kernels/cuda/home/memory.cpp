@@ -61,6 +61,12 @@ void Marks::wait(uint64_t mark) {
   check(cudaEventSynchronize(events_[mark % kMarks]), "waiting for the device");
 }
 
+bool Marks::passed(uint64_t mark) {
+  if (cudaEventQuery(events_[mark % kMarks]) != cudaErrorNotReady) return true;
+  (void)cudaGetLastError();  // it is remembered like an error, and is none
+  return false;
+}
+
 Transfers::Transfers(cudaStream_t stream) : stream_(stream), slots_(kSlots) {
   for (Slot& slot : slots_) {
     void* memory = nullptr;

@@ -25,6 +25,8 @@ class Marks {
   Marks& operator=(const Marks&) = delete;
   uint64_t set(cudaStream_t stream);
   void wait(uint64_t mark);
+  /// True also where `wait` would throw.
+  bool passed(uint64_t mark);
 
  private:
   static constexpr size_t kMarks = 8;
@@ -32,8 +34,8 @@ class Marks {
   uint64_t next_ = 0;
 };
 
-/// Copies between pageable memory and one stream's device. A copy to the device returns once `source` may be reused; one
-/// from it waits for the data. Not thread-safe.
+/// Copies between pageable memory and one stream's device. A copy to the device returns once `source` may be reused;
+/// one from it waits for the data. Not thread-safe.
 class Transfers {
  public:
   explicit Transfers(cudaStream_t stream);

@@ -18,18 +18,20 @@ Status no_devices(cudaError_t status) {
   int driver = 0;
   (void)cudaDriverGetVersion(&driver);
   if (status == cudaErrorNoDevice || status == cudaErrorInvalidDevice)
-    return Status(StatusCode::unavailable,
-                  "this machine shows no NVIDIA GPU (is CUDA_VISIBLE_DEVICES empty?); run on the CPU with --device cpu");
+    return Status(
+        StatusCode::unavailable,
+        "this machine shows no NVIDIA GPU (is CUDA_VISIBLE_DEVICES empty?); run on the CPU with --device cpu");
   if (status == cudaErrorInsufficientDriver && driver == 0)
     return Status(StatusCode::unsupported,
                   "this machine has no NVIDIA driver (libcuda.so.1); install one, or run on the CPU with --device cpu");
   if (status == cudaErrorInsufficientDriver)
-    return Status(StatusCode::unsupported,
-                  fmt::format("the NVIDIA driver is too old: it knows CUDA {}, this program needs {}; update it, or run "
-                              "on the CPU with --device cpu",
-                              version(driver), version(CUDART_VERSION)));
-  return Status(StatusCode::unavailable, fmt::format("CUDA cannot be used: {} ({})", cudaGetErrorString(status),
-                                                     cudaGetErrorName(status)));
+    return Status(
+        StatusCode::unsupported,
+        fmt::format("the NVIDIA driver is too old: it knows CUDA {}, this program needs {}; update it, or run "
+                    "on the CPU with --device cpu",
+                    version(driver), version(CUDART_VERSION)));
+  return Status(StatusCode::unavailable,
+                fmt::format("CUDA cannot be used: {} ({})", cudaGetErrorString(status), cudaGetErrorName(status)));
 }
 
 void check_device(int index) {

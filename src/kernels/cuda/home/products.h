@@ -9,8 +9,8 @@
 #include <optional>
 #include <string>
 
-#include "kernels/cuda/launch.h"
 #include "kernels/cuda/home/memory.h"
+#include "kernels/cuda/launch.h"
 
 namespace inazuma::cuda {
 

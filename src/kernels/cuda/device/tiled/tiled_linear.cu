@@ -12,9 +12,9 @@ namespace {
 struct Extents {
   int rows, columns, rowwise, splits;
 };
-constexpr Extents kExtents[kTiledVariants] = {{128, 128, 1, 1}, {128, 128, 2, 1}, {128, 128, 1, 2}, {128, 128, 1, 4},
+constexpr Extents kExtents[kTiledVariants] = {{128, 128, 1, 1}, {128, 256, 2, 1}, {128, 128, 1, 2}, {128, 128, 1, 4},
                                               {64, 128, 1, 1},  {64, 128, 1, 2},  {64, 64, 1, 1},   {64, 64, 1, 2},
-                                              {64, 64, 1, 4},   {64, 64, 1, 8},   {128, 128, 1, 1}};
+                                              {64, 64, 1, 4},   {64, 64, 1, 8},   {128, 128, 1, 1}, {128, 256, 1, 1}};
 constexpr int kInner = 64;
 
 bool is_hopper() {
@@ -63,6 +63,8 @@ bool tiled_linear_suits(const SkinnyLinear& args, int variant) {
   const bool floats = args.out.type == Type::f32;
   const bool known = a == Activation::none || a == Activation::relu ||
                      (!floats && (a == Activation::gelu || a == Activation::gelu_tanh));
+  if (kExtents[variant].columns == 256 && (floats || args.multiplier.data != nullptr || args.residual.data != nullptr))
+    return false;
   const bool both = args.multiplier.data != nullptr && (floats || args.residual.data != nullptr);
   return args.type != Type::f32 && known && !both && args.in % 8 == 0 && args.out_columns % 8 == 0 &&
          (floats || args.out.type == args.type) && aligned(args.x) && aligned(args.out) && aligned(args.multiplier) &&
@@ -73,6 +75,7 @@ bool tiled_linear_suits(const SkinnyLinear& args, int variant) {
 bool tiled_linear_hopeful(const SkinnyLinear& args, int variant) {
   const Extents& tile = kExtents[variant];
   if (tile.rows > 64 && args.rows <= 64) return false;
+  if (tile.columns == 256 && args.rows <= 1024) return false;  // too few tiles to go round
   if (tile.rowwise > 1 && args.rows <= 4 * tile.rows) return false;
   if (tile.splits == 1) return true;
   int device = 0, processors = 0;

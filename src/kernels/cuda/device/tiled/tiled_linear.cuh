@@ -7,7 +7,8 @@
 // - Fewer tiles: smaller blocks with one multiplying warpgroup, so that the next kernel's find room beside them and
 // have
 //   their weights on the way when this one ends (chain.cuh).
-// - Very few: the blocks of a cluster share a tile's inner axis, and add up through each other's shared memory.
+// - Very few: the blocks of a cluster share a tile's inner axis, and each adds up its part of the columns from what all
+//   of them send to its shared memory.
 //
 // Neighbours: an element's sum runs over the inner axis in one order, whatever the tile, unless the axis is shared.
 
@@ -20,8 +21,8 @@
 namespace inazuma::cuda {
 
 /// 64 Rows x Columns of the answer are a tile. Of two warpgroups (Groups) each takes every other tile (Turns), or half
-/// the rows of every tile. Of a cluster's blocks, Rowwise work
-/// on tiles of the same columns, or Splits share the inner axis of one tile.
+/// the rows of every tile. Of a cluster's blocks, Rowwise work on tiles of the same columns, or Splits share the inner
+/// axis of one tile.
 template <int Rows, int Columns, int Groups, bool Turns, int Rowwise, int Splits>
 struct Tile {
   static constexpr int kRows = 64 * Rows, kColumns = Columns, kGroups = Groups;
@@ -32,13 +33,23 @@ struct Tile {
   static_assert(Rowwise == 1 || Splits == 1);
   static constexpr int kInner = 64;  ///< of a stage: 128 bytes, the width of the swizzle
   static constexpr int kThreads = 128 * (1 + Groups);
-  static constexpr bool kSmall = Rows == 1;  ///< two blocks fit on a multiprocessor
+  static constexpr bool kSmall = Rows == 1;      ///< two blocks fit on a multiprocessor
+  static constexpr bool kWide = Columns == 256;  ///< more products a byte from the cache; bias and activation alone
+  static constexpr bool kManyRegisters = Turns || kWide;
   static constexpr uint32_t kXBytes = kRows * kInner * 2, kWeightBytes = kColumns * kInner * 2;
   static constexpr uint32_t kStageBytes = kXBytes + kWeightBytes;
-  static constexpr int kStages = (kSmall ? 104 : 200) * 1024 / kStageBytes;
-  static constexpr size_t kShared = 1024 + size_t{kStages} * kStageBytes;
-  static constexpr int kPitch = Columns + 4;  ///< of partial sums in f32, in the ring when it is done with
-  static_assert(sizeof(float) * kRows * kPitch <= kStages * kStageBytes);
+  static constexpr int kShare = Columns / Splits;  ///< columns that a block adds up
+  static_assert(kShare % 8 == 0);
+  /// A multiprocessor has 228 KiB, of which each block takes one for the system and this up to one for bias and
+  /// barriers.
+  static constexpr uint32_t kRoom = (kSmall ? 112 : 226) * 1024, kRing = (kSmall ? 104 : 200) * 1024;
+  static constexpr uint32_t kPartialBytes = Splits == 1 ? 0 : kRows * Columns * 4;  ///< of the share, from all blocks
+  static constexpr int kStages = (kRing < kRoom - kPartialBytes ? kRing : kRoom - kPartialBytes) / kStageBytes;
+  // Places in shared memory, behind the ring.
+  static constexpr uint32_t kPartialAt = kStages * kStageBytes, kBiasAt = kPartialAt + kPartialBytes;
+  static constexpr uint32_t kBarriersAt = kBiasAt + (Turns ? 2 : 1) * Columns * 4;
+  static constexpr size_t kShared = kBarriersAt + 8 * (2 * kStages + 1);
+  static_assert(kShared <= (kSmall ? 113 : 227) * 1024);
 };
 
 /// What follows a sum: known when the kernel is compiled.
@@ -103,10 +114,13 @@ __device__ __forceinline__ float ended(float y, Activation activation) {
 /// The tile's part of the bias, zeros where there is none, into shared memory.
 template <int N>
 __device__ __forceinline__ void place_bias(const SkinnyLinear& args, float* bias, int first_column) {
-  const int i = static_cast<int>(threadIdx.x) % kGroupThreads, column = first_column + i;
-  if (i < N)
-    bias[i] =
-        args.bias != nullptr && column < args.out_columns ? load_element(args.bias, column, args.bias_type) : 0.0f;
+#pragma unroll
+  for (int begin = 0; begin < N; begin += kGroupThreads) {
+    const int i = begin + static_cast<int>(threadIdx.x) % kGroupThreads, column = first_column + i;
+    if (i < N)
+      bias[i] =
+          args.bias != nullptr && column < args.out_columns ? load_element(args.bias, column, args.bias_type) : 0.0f;
+  }
 }
 
 /// 64 rows of a tile from the lanes' sums to memory. Out in 16 bits: four lanes exchange words, so that each moves 16
@@ -196,52 +210,66 @@ __device__ __forceinline__ void store_floats(const SkinnyLinear& args, const flo
   }
 }
 
-/// A tile whose inner axis was shared: this block's rows (every kSplits-th) of all blocks' partial sums, added in their
-/// order, eight columns a thread. `ring` holds the partial sums; all threads but the first warpgroup's call.
-template <class T, class Out, Ending E, class Tile>
-__device__ __forceinline__ void add_up(const SkinnyLinear& args, uint32_t ring, const float* bias, int first_row,
-                                       int first_column, int rank) {
-  constexpr int kVectors = Tile::kColumns / 8, kCount = Tile::kRows / Tile::kSplits * kVectors;
-  for (int i = static_cast<int>(threadIdx.x) - kGroupThreads; i < kCount; i += Tile::kGroups * kGroupThreads) {
-    const int row = i / kVectors * Tile::kSplits + rank, place = i % kVectors * 8;
-    const int64_t r = first_row + row, column = first_column + place;
-    if (r >= args.rows || column >= args.out_columns) continue;
-    float parts[Tile::kSplits][8];
+/// 64 rows of a warpgroup's sums, from row `place` of the tile on, to the blocks that add up their columns. Of a tile
+/// `rows` are somebody's; block `rank` sends.
+template <class Tile>
+__device__ __forceinline__ void send_partial(uint32_t partial, uint32_t arrived,
+                                             const float (&sums)[Tile::kColumns / 2], int place, int rows,
+                                             uint32_t rank) {
+  const int lane = threadIdx.x % 32;
+  const int row = place + static_cast<int>(threadIdx.x) % kGroupThreads / 32 * 16 + lane / 4;
+  const uint32_t mine = partial + ((rank * Tile::kRows + row) * Tile::kShare + 2 * (lane % 4)) * 4;
 #pragma unroll
-    for (int block = 0; block < Tile::kSplits; ++block)
-      load_there(parts[block], ring + static_cast<uint32_t>(row * Tile::kPitch + place) * 4, block);
-    float gate[8], rest[8], y[8];
-    if (args.multiplier.data != nullptr)
+  for (int owner = 0; owner < Tile::kSplits; ++owner) {
+    const uint32_t there = address_there(mine, owner), barrier = address_there(arrived, owner);
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+#pragma unroll
+      for (int i = 0; i < Tile::kShare / 8; ++i) {
+        const int at = 4 * (owner * Tile::kShare / 8 + i) + 2 * half;
+        if (row + 8 * half < rows) send(there + (8 * half * Tile::kShare + 8 * i) * 4, barrier, sums[at], sums[at + 1]);
+      }
+  }
+}
+
+/// A tile whose inner axis was shared: this block's columns of all blocks' partial sums, added in their order, eight
+/// columns a thread. All threads but the first warpgroup's call.
+template <class T, class Out, Ending E, class Tile>
+__device__ __forceinline__ void add_up(const SkinnyLinear& args, const float* partial, uint32_t arrived,
+                                       const float* bias, int first_row, int first_column, int rank) {
+  constexpr int kVectors = Tile::kShare / 8, kCount = Tile::kRows * kVectors;
+  constexpr int kThreads = Tile::kGroups * kGroupThreads;
+#pragma unroll
+  for (int begin = 0; begin < kCount; begin += kThreads) {
+    const int i = begin + static_cast<int>(threadIdx.x) - kGroupThreads;
+    const int row = i / kVectors, place = i % kVectors * 8, in_tile = rank * Tile::kShare + place;
+    const int64_t r = first_row + row, column = first_column + in_tile;
+    const bool wanted = i < kCount && r < args.rows && column < args.out_columns;
+    float gate[8], rest[8], y[8];  // on their way while the sums come
+    if (wanted && args.multiplier.data != nullptr)
       load8(static_cast<const Out*>(args.multiplier.data) + r * args.multiplier.stride + column, gate);
-    if (args.residual.data != nullptr)
+    if (wanted && args.residual.data != nullptr)
       load8(static_cast<const Out*>(args.residual.data) + r * args.residual.stride + column, rest);
+    if (begin == 0) wait_for(arrived, 0);
+    if (!wanted) continue;
+    const float* part = partial + row * Tile::kShare + place;
+    float sum[8];
+    load8(part, sum);
+#pragma unroll
+    for (int block = 1; block < Tile::kSplits; ++block) {
+      float more[8];
+      load8(part + block * Tile::kRows * Tile::kShare, more);
+#pragma unroll
+      for (int k = 0; k < 8; ++k) sum[k] += more[k];
+    }
 #pragma unroll
     for (int k = 0; k < 8; ++k) {
-      float sum = parts[0][k];
-#pragma unroll
-      for (int block = 1; block < Tile::kSplits; ++block) sum += parts[block][k];
-      y[k] = ended<E, sizeof(Out) == 2>(fmaf(args.alpha, sum, bias[place + k]), args.activation);
+      y[k] = ended<E, sizeof(Out) == 2>(fmaf(args.alpha, sum[k], bias[in_tile + k]), args.activation);
       if (args.multiplier.data != nullptr) y[k] *= gate[k];
       if (args.residual.data != nullptr) y[k] += rest[k];
     }
     store8(static_cast<Out*>(args.out.data) + r * args.out.stride + column, y);
   }
-}
-
-/// A warpgroup's sums of 64 rows to the ring.
-template <class Tile>
-__device__ __forceinline__ void keep_partial(uint32_t ring, const float (&sums)[Tile::kColumns / 2], int first_row) {
-  const int lane = threadIdx.x % 32;
-  const int row = first_row + static_cast<int>(threadIdx.x) % kGroupThreads / 32 * 16 + lane / 4;
-#pragma unroll
-  for (int i = 0; i < Tile::kColumns / 8; ++i)
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const uint32_t to = ring + static_cast<uint32_t>((row + 8 * half) * Tile::kPitch + 8 * i + 2 * (lane % 4)) * 4;
-      asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(to), "f"(sums[4 * i + 2 * half]),
-                   "f"(sums[4 * i + 2 * half + 1])
-                   : "memory");
-    }
 }
 
 #endif  // INAZUMA_HOPPER
@@ -253,13 +281,15 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kSmall ? 2 : 1)
                         const __grid_constant__ CUtensorMap weight_map) {
 #ifdef INAZUMA_HOPPER
   constexpr int kStages = Tile::kStages;
-  extern __shared__ uint8_t raw[];
-  __shared__ uint64_t barriers[2 * kStages];
-  __shared__ float2 biases[Tile::kTurns ? 2 : 1][Tile::kColumns / 2];
-  const uint32_t ring = (shared_address(raw) + 1023) / 1024 * 1024;
-  const uint32_t full = shared_address(barriers), emptied = full + 8 * kStages;
+  extern __shared__ __align__(1024) uint8_t raw[];
+  const uint32_t ring = shared_address(raw);
+  const uint32_t full = ring + Tile::kBarriersAt, emptied = full + 8 * kStages, arrived = emptied + 8 * kStages;
   const uint32_t rank = Tile::kCluster == 1 ? 0 : rank_in_cluster();
+  const Tiles<Tile> tiles(args);
+  const int first = static_cast<int>(blockIdx.x) / Tile::kCluster, step = static_cast<int>(gridDim.x) / Tile::kCluster;
+  const int rows_of_first = min(Tile::kRows, args.rows - tiles.row(first, 0));
   if (threadIdx.x == 0) {
+    if (ring % 1024 != 0) __trap();  // the swizzle goes by addresses
     prefetch_map(&x_map);
     prefetch_map(&weight_map);
     for (int stage = 0; stage < kStages; ++stage) {
@@ -267,21 +297,23 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kSmall ? 2 : 1)
       // The warps that read it, in every block.
       barrier_init(emptied + 8 * stage, 4 * Tile::kRowwise * (Tile::kTurns ? 1 : Tile::kGroups));
     }
+    if constexpr (Tile::kSplits > 1) barrier_init(arrived, 1);
     barriers_are_ready();
+    if constexpr (Tile::kSplits > 1)
+      arrive_expecting(arrived, static_cast<uint32_t>(rows_of_first) * Tile::kColumns * 4);
   }
   if constexpr (Tile::kRowwise == 1)
     __syncthreads();
   else
     cluster_barrier();
+  if constexpr (Tile::kSplits > 1) cluster_arrive();  // waited for before anything is sent
 
-  const Tiles<Tile> tiles(args);
-  const int first = static_cast<int>(blockIdx.x) / Tile::kCluster, step = static_cast<int>(gridDim.x) / Tile::kCluster;
   const int all_chunks = (args.in + Tile::kInner - 1) / Tile::kInner;
   const int split = Tile::kSplits == 1 ? 0 : static_cast<int>(rank);
   const int first_chunk = all_chunks * split / Tile::kSplits;
   const int chunks = all_chunks * (split + 1) / Tile::kSplits - first_chunk;
   if (threadIdx.x < kGroupThreads) {
-    if constexpr (Tile::kTurns) registers_down<40>();
+    if constexpr (Tile::kManyRegisters) registers_down<40>();
     if (threadIdx.x == 0) {
       const auto fetch_weights = [&](int stage, int tile, int chunk) {
         constexpr int kShare = Tile::kColumns / Tile::kRowwise;
@@ -318,7 +350,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kSmall ? 2 : 1)
       after_predecessors();
     }
   } else {
-    if constexpr (Tile::kTurns) registers_up<232>();
+    if constexpr (Tile::kManyRegisters) registers_up<232>();
     after_predecessors();
     const int group = static_cast<int>(threadIdx.x) / kGroupThreads - 1;
     // Named barriers 1 and 2: the turn of group 0 and 1 to multiply. It is also what lets a group wait for a stage: a
@@ -346,7 +378,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kSmall ? 2 : 1)
         if (lane < Tile::kRowwise) arrive_at(emptied + 8 * (at % kStages), Tile::kRowwise > 1 ? lane : rank);
       };
       await_turn();
-      float* bias = reinterpret_cast<float*>(biases[Tile::kTurns ? group : 0]);
+      float* bias = reinterpret_cast<float*>(raw + Tile::kBiasAt) + (Tile::kTurns ? group * Tile::kColumns : 0);
       if (Tile::kTurns || group == 0) place_bias<Tile::kColumns>(args, bias, tiles.column(tile));
       for (int at = begin; at < begin + chunks; ++at) {
         const int stage = at % kStages;
@@ -374,29 +406,34 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kSmall ? 2 : 1)
         asm volatile("bar.sync %0, 128;" ::"r"(3 + group) : "memory");
       else
         asm volatile("bar.sync 2, %0;" ::"n"(kMultiplying) : "memory");
+      if constexpr (Tile::kSplits > 1) cluster_wait();
 #pragma unroll
       for (int block = 0; block < Tile::kRowBlocks; ++block) {
         const int place = 64 * (Tile::kTurns ? block : group), row = tiles.row(tile, rank) + place;
         if constexpr (Tile::kSplits > 1)
-          keep_partial<Tile>(ring, sums[block], place);
+          send_partial<Tile>(ring + Tile::kPartialAt, arrived, sums[block], place, rows_of_first, rank);
         else if constexpr (sizeof(Out) == 4)
           store_floats<Tile::kColumns>(args, sums[block], bias, row, tiles.column(tile));
-        else if (args.multiplier.data == nullptr && args.residual.data == nullptr)
+        else if (Tile::kWide || (args.multiplier.data == nullptr && args.residual.data == nullptr))
           store_halves<T, E, Tile::kColumns, false>(args, sums[block], bias, row, tiles.column(tile));
         else
-          store_halves<T, E, Tile::kColumns, true>(args, sums[block], bias, row, tiles.column(tile));
+          store_halves<T, E, Tile::kColumns, !Tile::kWide>(args, sums[block], bias, row, tiles.column(tile));
       }
     }
   }
   if constexpr (Tile::kSplits > 1) {  // such a cluster has one tile
-    __syncwarp();
-    cluster_barrier();
-    if (threadIdx.x >= kGroupThreads)
-      add_up<T, Out, E, Tile>(args, ring, reinterpret_cast<const float*>(biases[0]), tiles.row(first, 0),
+    if (threadIdx.x >= kGroupThreads) {
+      add_up<T, Out, E, Tile>(args, reinterpret_cast<const float*>(raw + Tile::kPartialAt), arrived,
+                              reinterpret_cast<const float*>(raw + Tile::kBiasAt), tiles.row(first, 0),
                               tiles.column(first), static_cast<int>(rank));
+    } else {
+      __syncwarp();
+      cluster_wait();
+    }
   }
-  // A block's shared memory stays until no neighbour reads it, writes to it or arrives there any more.
-  if constexpr (Tile::kCluster > 1) {
+  // A block's shared memory stays until no neighbour writes to it or arrives there any more; one that adds up has seen
+  // all that was sent to it.
+  if constexpr (Tile::kRowwise > 1) {
     __syncwarp();
     cluster_barrier();
   }

@@ -49,7 +49,8 @@ void launch_tiled(const TiledLaunch& call) {
 
 template <class T, class Tile>
 void launch_ending(const TiledLaunch& call) {
-  if (call.args.out.type == Type::f32) return launch_tiled<T, float, Ending::plain, Tile>(call);
+  if constexpr (!Tile::kWide)
+    if (call.args.out.type == Type::f32) return launch_tiled<T, float, Ending::plain, Tile>(call);
   if (call.args.activation == Activation::gelu) return launch_tiled<T, T, Ending::gelu, Tile>(call);
   if (call.args.activation == Activation::gelu_tanh) return launch_tiled<T, T, Ending::gelu_tanh, Tile>(call);
   launch_tiled<T, T, Ending::plain, Tile>(call);
@@ -59,28 +60,18 @@ void launch_ending(const TiledLaunch& call) {
 template <class T>
 void launch_variant(const TiledLaunch& call) {
   switch (call.variant) {
-    case 0:
-      return launch_ending<T, Tile<2, 128, 2, true, 1, 1>>(call);
-    case 1:
-      return launch_ending<T, Tile<2, 128, 2, true, 2, 1>>(call);
-    case 2:
-      return launch_ending<T, Tile<2, 128, 2, false, 1, 2>>(call);
-    case 3:
-      return launch_ending<T, Tile<2, 128, 2, false, 1, 4>>(call);
-    case 4:
-      return launch_ending<T, Tile<1, 128, 1, false, 1, 1>>(call);
-    case 5:
-      return launch_ending<T, Tile<1, 128, 1, false, 1, 2>>(call);
-    case 6:
-      return launch_ending<T, Tile<1, 64, 1, false, 1, 1>>(call);
-    case 7:
-      return launch_ending<T, Tile<1, 64, 1, false, 1, 2>>(call);
-    case 8:
-      return launch_ending<T, Tile<1, 64, 1, false, 1, 4>>(call);
-    case 9:
-      return launch_ending<T, Tile<1, 64, 1, false, 1, 8>>(call);
-    default:
-      return launch_ending<T, Tile<2, 128, 2, false, 1, 1>>(call);
+    case 0: return launch_ending<T, Tile<2, 128, 2, true, 1, 1>>(call);
+    case 1: return launch_ending<T, Tile<2, 256, 2, false, 2, 1>>(call);
+    case 2: return launch_ending<T, Tile<2, 128, 2, false, 1, 2>>(call);
+    case 3: return launch_ending<T, Tile<2, 128, 2, false, 1, 4>>(call);
+    case 4: return launch_ending<T, Tile<1, 128, 1, false, 1, 1>>(call);
+    case 5: return launch_ending<T, Tile<1, 128, 1, false, 1, 2>>(call);
+    case 6: return launch_ending<T, Tile<1, 64, 1, false, 1, 1>>(call);
+    case 7: return launch_ending<T, Tile<1, 64, 1, false, 1, 2>>(call);
+    case 8: return launch_ending<T, Tile<1, 64, 1, false, 1, 4>>(call);
+    case 9: return launch_ending<T, Tile<1, 64, 1, false, 1, 8>>(call);
+    case 10: return launch_ending<T, Tile<2, 128, 2, false, 1, 1>>(call);
+    default: return launch_ending<T, Tile<2, 256, 2, false, 1, 1>>(call);
   }
 }
 

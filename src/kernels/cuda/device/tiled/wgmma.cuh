@@ -59,19 +59,29 @@ __device__ __forceinline__ uint32_t rank_in_cluster() {
   asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
   return rank;
 }
+__device__ __forceinline__ void cluster_arrive() {
+  asm volatile("barrier.cluster.arrive.aligned;" ::: "memory");
+}
+__device__ __forceinline__ void cluster_wait() {
+  asm volatile("barrier.cluster.wait.aligned;" ::: "memory");
+}
 __device__ __forceinline__ void cluster_barrier() {
-  asm volatile("barrier.cluster.arrive.aligned;\n barrier.cluster.wait.aligned;" ::: "memory");
+  cluster_arrive();
+  cluster_wait();
 }
 
-/// Eight floats at the same place of block `rank`'s shared memory.
-__device__ __forceinline__ void load_there(float (&out)[8], uint32_t address, int rank) {
-  asm volatile(
-      "{\n .reg .b32 there;\n mapa.shared::cluster.u32 there, %8, %9;\n"
-      " ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [there];\n ld.shared::cluster.v4.f32 {%4, %5, %6, %7}, [there + "
-      "16];\n}\n"
-      : "=f"(out[0]), "=f"(out[1]), "=f"(out[2]), "=f"(out[3]), "=f"(out[4]), "=f"(out[5]), "=f"(out[6]), "=f"(out[7])
-      : "r"(address), "r"(rank)
-      : "memory");
+/// The address that block `rank` has for the same place of its shared memory.
+__device__ __forceinline__ uint32_t address_there(uint32_t address, int rank) {
+  uint32_t there;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(address), "r"(rank));
+  return there;
+}
+/// Sends two floats to another block (or this one); `barrier`, of the same block, hears of eight bytes when they are
+/// there. The sender waits for nothing.
+__device__ __forceinline__ void send(uint32_t there, uint32_t barrier_there, float x, float y) {
+  asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [%0], {%1, %2}, [%3];" ::"r"(there),
+               "f"(x), "f"(y), "r"(barrier_there)
+               : "memory");
 }
 
 // The copy engine. ----------------------------------------------------------------------------------------------------
@@ -132,27 +142,40 @@ __device__ __forceinline__ void registers_down() {
   "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, " \
   "%24, "                                                                                                          \
   "%25, %26, %27, %28, %29, %30, %31"
-#define INAZUMA_D64                                                                                            \
-  INAZUMA_D32                                                                                                  \
-      ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, " \
-      "%52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define INAZUMA_D64                                                                                        \
+  INAZUMA_D32                                                                                              \
+  ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, " \
+  "%52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define INAZUMA_D128                                                                                       \
+  INAZUMA_D64                                                                                              \
+  ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, " \
+  "%84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, %96, %97, %98, %99, %100, %101, %102, "     \
+  "%103, %104, %105, %106, %107, %108, %109, %110, %111, %112, %113, %114, %115, %116, %117, %118, %119, " \
+  "%120, %121, %122, %123, %124, %125, %126, %127"
 
 /// d (64 x N) = a (64 x 16) b (N x 16)ᵀ + (add ? d : 0). Lane l of warp w holds d[4 j + e]: row 16 w + l / 4 + 8 (e /
 /// 2), column 8 j + 2 (l % 4) + e % 2.
 template <class T, int N>
 __device__ __forceinline__ void multiply_tile(float (&d)[N / 2], uint64_t a, uint64_t b, int add) {
-  static_assert(N == 64 || N == 128);
+  static_assert(N == 64 || N == 128 || N == 256);
 #define INAZUMA_WGMMA(TYPE)                                                                                           \
   if constexpr (N == 64) {                                                                                            \
     asm volatile("{\n .reg .pred add;\n setp.ne.b32 add, %34, 0;\n wgmma.mma_async.sync.aligned.m64n64k16.f32." TYPE  \
                  "." TYPE " {" INAZUMA_D32 "}, %32, %33, add, 1, 1, 0, 0;\n}\n"                                       \
                  : INAZUMA_R32(d, 0)                                                                                  \
                  : "l"(a), "l"(b), "r"(add));                                                                         \
-  } else {                                                                                                            \
+  } else if constexpr (N == 128) {                                                                                    \
     asm volatile("{\n .reg .pred add;\n setp.ne.b32 add, %66, 0;\n wgmma.mma_async.sync.aligned.m64n128k16.f32." TYPE \
                  "." TYPE " {" INAZUMA_D64 "}, %64, %65, add, 1, 1, 0, 0;\n}\n"                                       \
                  : INAZUMA_R32(d, 0), INAZUMA_R32(d, 32)                                                              \
                  : "l"(a), "l"(b), "r"(add));                                                                         \
+  } else {                                                                                                            \
+    asm volatile(                                                                                                     \
+        "{\n .reg .pred add;\n setp.ne.b32 add, %130, 0;\n"                                                           \
+        " wgmma.mma_async.sync.aligned.m64n256k16.f32." TYPE "." TYPE " {" INAZUMA_D128                               \
+        "}, %128, %129, add, 1, 1, 0, 0;\n}\n"                                                                        \
+        : INAZUMA_R32(d, 0), INAZUMA_R32(d, 32), INAZUMA_R32(d, 64), INAZUMA_R32(d, 96)                               \
+        : "l"(a), "l"(b), "r"(add));                                                                                  \
   }
   if constexpr (__is_same(T, __half)) {
     INAZUMA_WGMMA("f16")
@@ -162,6 +185,7 @@ __device__ __forceinline__ void multiply_tile(float (&d)[N / 2], uint64_t a, uin
 #undef INAZUMA_WGMMA
 }
 
+#undef INAZUMA_D128
 #undef INAZUMA_D64
 #undef INAZUMA_D32
 #undef INAZUMA_R32
