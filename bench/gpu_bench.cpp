@@ -1,11 +1,11 @@
 // Where the time of an encoder's step goes on a GPU: steps of twelve layers of BERT-base, recorded and replayed back to
 // back, whole and with one kind of operation alone, as microseconds a layer.
 //
-//   gpu_bench [--dtype bf16] [--length 40] [--ways] [ROWS...]
+//   gpu_bench [--dtype bf16] [--length 40] [--ways] [--seconds 0] [ROWS...]
 //
 // `alone` is a chain of that operation only (twelve layers' weights, so that they come from memory); `saved` is what
 // the whole layer gains when it is left out. --ways times every product by every way of making it
-// (cuda/home/products.h).
+// (cuda/home/products.h). --seconds: whole layers without a pause for so long, after as long: what the device keeps up.
 
 #include <algorithm>
 #include <chrono>
@@ -66,16 +66,26 @@ class Bench {
     ops_->upload(offsets_, offsets.data());
   }
 
+  /// Microseconds a layer of all operations, replayed for `seconds` after as long.
+  double sustained(double seconds) {
+    const auto recording = record((1u << kOps) - 1);
+    double taken = 0;
+    for (int part = 0; part < 2; ++part) {
+      const auto begin = std::chrono::steady_clock::now();
+      int count = 0;
+      do {
+        for (int i = 0; i < 4; ++i, ++count) ops_->replay(*recording);
+        ops_->synchronize();
+        taken = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+      } while (taken < seconds);
+      taken /= count;
+    }
+    return taken / kLayers * 1e6;
+  }
+
   /// Microseconds a layer of the operations in `which`.
   double time(unsigned which) {
-    const auto work = [&] {
-      for (const Layer& layer : layers_)
-        for (int op = 0; op < kOps; ++op)
-          if (which >> op & 1) run(layer, op);
-    };
-    work();  // searches, and grows what has to grow
-    ops_->synchronize();
-    const auto recording = ops_->record(work);
+    const auto recording = record(which);
     const int repeats = hidden_.rows() > 8192 ? 3 : 30;
     double best = 1e9;
     for (int round = 0; round < 4; ++round) {
@@ -88,6 +98,17 @@ class Bench {
   }
 
  private:
+  std::unique_ptr<Recording> record(unsigned which) {
+    const auto work = [&] {
+      for (const Layer& layer : layers_)
+        for (int op = 0; op < kOps; ++op)
+          if (which >> op & 1) run(layer, op);
+    };
+    work();  // searches, and grows what has to grow
+    ops_->synchronize();
+    return ops_->record(work);
+  }
+
   Weights weights(int64_t out, int64_t in) {
     if (noise_.empty()) {
       std::normal_distribution<float> value(0.0f, 0.03f);
@@ -134,13 +155,15 @@ class Bench {
   Tensor hidden_, sum_, qkv_, context_, inner_, offsets_;
 };
 
-void whole(DType dtype, int length, const std::vector<int>& rows) {
+void whole(DType dtype, int length, double seconds, const std::vector<int>& rows) {
   Bench bench(dtype, length);
   for (const int count : rows) {
     bench.prepare(count);
     const unsigned all = (1u << kOps) - 1;
     const double layer = bench.time(all);
-    std::printf("%6d rows: %8.2f us a layer\n", count, layer);
+    std::printf("%6d rows: %8.2f us a layer", count, layer);
+    if (seconds > 0) std::printf(", %.2f kept up", bench.sustained(seconds));
+    std::printf("\n");
     for (int op = 0; op < kOps; ++op)
       std::printf("    %-10s alone %8.2f   saved %8.2f\n", kNames[op], bench.time(1u << op),
                   layer - bench.time(all & ~(1u << op)));
@@ -150,7 +173,7 @@ void whole(DType dtype, int length, const std::vector<int>& rows) {
 
 void ways(DType dtype, int length, const std::vector<int>& rows) {
   std::vector<std::string> names{"", "library", "own"};
-  for (int i = 0; i < 11; ++i) names.push_back("tiled" + std::to_string(i));
+  for (int i = 0; i < 12; ++i) names.push_back("tiled" + std::to_string(i));
   std::printf("%-12s%6s %9s %9s %9s %9s\n", "way", "rows", "qkv", "out", "up", "down");
   for (const std::string& name : names) {
     setenv("INAZUMA_CUDA_PRODUCTS", name.c_str(), 1);
@@ -174,6 +197,7 @@ int main(int count, char** values) {
     inazuma::DType dtype = inazuma::DType::bf16;
     int length = 40;
     bool by_way = false;
+    double seconds = 0;
     std::vector<int> rows;
     for (int i = 1; i < count; ++i) {
       const std::string word = values[i];
@@ -181,13 +205,15 @@ int main(int count, char** values) {
         dtype = inazuma::parse_dtype(values[++i]).value();
       else if (word == "--length" && i + 1 < count)
         length = std::stoi(values[++i]);
+      else if (word == "--seconds" && i + 1 < count)
+        seconds = std::stod(values[++i]);
       else if (word == "--ways")
         by_way = true;
       else
         rows.push_back(std::stoi(word));
     }
     if (rows.empty()) rows = {40, 640, 2560, 40960};
-    by_way ? inazuma::ways(dtype, length, rows) : inazuma::whole(dtype, length, rows);
+    by_way ? inazuma::ways(dtype, length, rows) : inazuma::whole(dtype, length, seconds, rows);
     return 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "gpu_bench: %s\n", error.what());

@@ -3,16 +3,21 @@
 //   inprocess_bench MODEL_DIRECTORY [--users 16] [--input 40] [--output 40] [--seconds 10] [--home cpu] [--threads N]
 //
 // Every request is `input` random ids (fixed seed); a generating model adds `output` ids greedily, end token ignored.
-// With --batch N one caller sends N rows at once and waits for all of them, over and over. An encoder is asked for the
-// outputs of all rows, or with --first-row for those of the first (what a peer that leaves them on the device does).
-// Users send their next request when they have the answer to the last. GFLOP/s counts dense products only, estimated
-// from the number of parameters: two operations per parameter and token.
+// With --batch N one caller sends N rows at once and waits for all of them, over and over; with --in-flight M the rate
+// is that of M callers, whose batches follow each other (a batch of one is on its way while another's is at work). An
+// encoder is asked for the outputs of all rows, or with --first-row for those of the first (what a peer that leaves
+// them on the device does). --answers FILE writes what a few rows of ids were answered, for bench/peers_gpu.py. A
+// caller looks for its answer for a while before it sleeps, as one that waits for a GPU does. Users send their next
+// request when they have the answer to the last. GFLOP/s counts dense products only, estimated from the number of
+// parameters: two operations per parameter and token.
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <condition_variable>
 #include <cstdio>
+#include <fstream>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -26,8 +31,8 @@ namespace inazuma {
 namespace {
 
 struct Settings {
-  std::string directory, home = "cpu", isa, dtype = "f16";
-  int users = 16, input = 40, output = 40, threads = 0, batch_tokens = 0, sequences = 0;
+  std::string directory, home = "cpu", isa, dtype = "f16", answers;
+  int users = 16, input = 40, output = 40, threads = 0, batch_tokens = 0, sequences = 0, in_flight = 1;
   std::vector<int> batches;
   bool first_row = false, invariant = false;
   double seconds = 10, warm_up = 0;
@@ -36,16 +41,24 @@ struct Settings {
 /// One user's ear: waits for the end of all rows of a request and notes when the first token came.
 class Ear final : public SequenceSink {
  public:
-  explicit Ear(int rows) : left_(rows) {}
+  explicit Ear(int rows, bool keeps = false) : left_(rows), keeps_(keeps) {}
+  /// With `keeps`: ids generated, or outputs.
+  const std::vector<float>& answer() const { return answer_; }
   void on_event(SequenceEvent event) override {
     const std::lock_guard lock(mutex_);
     if (event.kind == SequenceEvent::Kind::token && tokens_++ == 0) first_ = Clock::now();
+    if (event.kind == SequenceEvent::Kind::token && keeps_) answer_.push_back(static_cast<float>(event.token.id));
+    if (event.kind == SequenceEvent::Kind::finished && keeps_ && event.rows.count > 0) answer_ = event.rows.values;
     if (event.kind == SequenceEvent::Kind::failed) status_ = event.status;
     if (event.kind == SequenceEvent::Kind::finished || event.kind == SequenceEvent::Kind::failed) --left_;
-    if (left_ == 0) changed_.notify_all();
+    if (left_ > 0) return;
+    over_ = true;
+    changed_.notify_all();
   }
   /// Time of the first token; throws what the row failed with.
   Clock::time_point wait() {
+    for (const Clock::time_point until = Clock::now() + kWatchful; !over_ && Clock::now() < until;) {
+    }
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return left_ == 0; });
     if (!status_.ok()) throw Error(status_);
@@ -53,11 +66,15 @@ class Ear final : public SequenceSink {
   }
 
  private:
+  static constexpr auto kWatchful = std::chrono::microseconds(2000);
+  std::atomic<bool> over_{false};
   std::mutex mutex_;
   std::condition_variable changed_;
   Clock::time_point first_;
   int tokens_ = 0;
   int left_;
+  const bool keeps_;
+  std::vector<float> answer_;
   Status status_;
 };
 
@@ -96,6 +113,29 @@ Timing ask(Engine& engine, const Settings& settings, std::mt19937& random, int c
   const Clock::time_point first = ear->wait();
   const auto since = [&](Clock::time_point end) { return std::chrono::duration<double>(end - begin).count(); };
   return {since(Clock::now()), engine.info().has_decoder ? since(first) : 0};
+}
+
+/// Rows of ids and their answers, asked all at once: {"ids": [[...]], "answers": [[...]]}.
+void write_answers(Engine& engine, const Settings& settings) {
+  constexpr int kRows = 16;
+  std::mt19937 random(11);
+  std::vector<std::shared_ptr<Ear>> ears;
+  std::vector<SequenceRequest> rows;
+  nlohmann::json out;
+  for (int i = 0; i < kRows; ++i) {
+    ears.push_back(std::make_shared<Ear>(1, true));
+    rows.push_back(make_row(engine, settings, random));
+    rows.back().sink = ears.back();
+    out["ids"].push_back(rows.back().ids);
+  }
+  if (const Status status = engine.submit(std::move(rows)); !status.ok()) throw Error(status);
+  for (const auto& ear : ears) {
+    (void)ear->wait();
+    out["answers"].push_back(ear->answer());
+  }
+  std::ofstream file(settings.answers);
+  file << out.dump() << '\n';
+  if (!file.flush()) throw fail(StatusCode::invalid, "{} cannot be written", settings.answers);
 }
 
 double quantile(std::vector<double> values, double q) {
@@ -163,6 +203,42 @@ Load run_load(Engine& engine, const Settings& settings, int users) {
   return load;
 }
 
+/// Several callers, `batch` rows at a time each: seconds between answers, once all are under way.
+Load run_batches_in_flight(Engine& engine, const Settings& settings, int batch) {
+  Load load;
+  std::mutex mutex;
+  Status failed;
+  std::atomic<bool> stop{false};
+  std::vector<Clock::time_point> answers;
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < settings.in_flight; ++caller)
+    callers.emplace_back([&, caller] {
+      std::mt19937 random(static_cast<unsigned>(caller + 5));
+      const Status status = capture([&] {
+        while (!stop) {
+          const Timing timing = ask(engine, settings, random, batch);
+          const std::lock_guard lock(mutex);
+          load.latencies.push_back(timing.total);
+          answers.push_back(Clock::now());
+        }
+      });
+      const std::lock_guard lock(mutex);
+      if (!status.ok()) failed = status, stop = true;
+    });
+  std::this_thread::sleep_for(std::chrono::duration<double>(settings.seconds));
+  stop = true;
+  for (std::thread& caller : callers) caller.join();
+  if (!failed.ok()) throw Error(failed);
+  // Not the first, which found the engine idle, nor the last, which had it to themselves.
+  const size_t skipped = 2 * static_cast<size_t>(settings.in_flight);
+  if (answers.size() < 2 * skipped + 2) throw fail(StatusCode::invalid, "too short: {} batches", answers.size());
+  std::sort(answers.begin(), answers.end());
+  const size_t last = answers.size() - 1 - skipped;
+  load.seconds = std::chrono::duration<double>(answers[last] - answers[skipped]).count();
+  load.requests = static_cast<int64_t>(last - skipped) * batch;
+  return load;
+}
+
 /// One caller, `batch` rows at a time.
 Load run_batches(Engine& engine, const Settings& settings, int batch) {
   Load load;
@@ -220,6 +296,7 @@ void run(const Settings& settings) {
               engine->device_description().c_str(), seconds(ready - begin), seconds(Clock::now() - ready),
               settings.input, info.has_decoder ? settings.output : 0);
 
+  if (!settings.answers.empty()) write_answers(*engine, settings);
   std::mt19937 random(7);
   std::vector<double> first;
   for (int i = 0; i < 3; ++i) first.push_back(ask(*engine, settings, random).first);
@@ -227,6 +304,9 @@ void run(const Settings& settings) {
   for (const int batch : settings.batches) {
     const std::string name = "batch " + std::to_string(batch);
     out[name] = report(name.c_str(), run_batches(*engine, settings, batch), info, settings);
+    if (settings.in_flight == 1) continue;
+    const std::string many = fmt::format("{} x{}", name, settings.in_flight);
+    out[many] = report(many.c_str(), run_batches_in_flight(*engine, settings, batch), info, settings);
   }
   if (!settings.batches.empty()) {
     std::printf("%s\n", out.dump().c_str());
@@ -260,7 +340,11 @@ int main(int argc, char** argv) {
       ->check(CLI::PositiveNumber);
   app.add_option("--batch", settings.batches, "rows of one request, instead of users (repeatable)")
       ->check(CLI::Range(1, 100000));
+  app.add_option("--in-flight", settings.in_flight, "batches on their way at once, with --batch")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 64));
   app.add_option("--sequences", settings.sequences, "the engine's max_sequences (0 = its default)");
+  app.add_option("--answers", settings.answers, "a file for what a few rows are answered");
   app.add_flag("--first-row", settings.first_row, "encoders: outputs of the first row only");
   app.add_flag("--invariant", settings.invariant, "GPU: answers that do not depend on the batch");
   app.add_option("--batch-tokens", settings.batch_tokens, "the engine's max_batch_tokens (0 = its default)");

@@ -15,5 +15,5 @@ done | awk '$2 == "=>" && $3 ~ /^\// {print $3}' | sort -u |
   grep -Ev '/(ld-linux|libc|libm|libdl|librt|libpthread|libresolv|libgcc_s|libstdc\+\+|libcublas|libcublasLt|libcuda)[-.]' |
   while read -r library; do cp -L "$library" "$tree/lib/"; done
 if [[ -d build/cuda/share ]]; then cp -r build/cuda/share "$tree/"; fi
-tar -C "$tree" -c . | xz --lzma2=preset=6,dict=96MiB >"$archive"
+tar -C "$tree" -c . | xz --lzma2=preset=${XZ_PRESET:-6},dict=96MiB >"$archive"
 du -h "$archive"
