@@ -145,6 +145,7 @@ AppOptions app_options(const ServeFlags& flags) {
   if (!flags.triton.grpc_header_forward_pattern.empty())
     out.kserve.grpc_forward = {flags.triton.grpc_header_forward_pattern};
   out.kserve.log = log_options_of(flags);
+  out.kserve.trace = flags.triton.trace_values();
   return out;
 }
 

@@ -12,6 +12,7 @@
 
 #include "engine/sequence.h"
 #include "serving/tensors/inference.h"
+#include "serving/trace.h"
 #include "text/tokenizer.h"
 
 namespace inazuma {
@@ -148,6 +149,7 @@ struct Request {
   Clock::time_point arrival = Clock::now();
   Clock::time_point deadline = Clock::time_point::max();
   CancelFlag cancelled = std::make_shared<std::atomic<bool>>(false);
+  std::shared_ptr<RequestTrace> trace;  ///< null: not traced
 };
 
 }  // namespace inazuma

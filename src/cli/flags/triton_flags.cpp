@@ -44,11 +44,6 @@ constexpr Meaningless kMeaningless[] = {
     {"--reuse-grpc-port", "ports are not shared between processes"},
     {"--rate-limit", "instances never wait for named resources"},
     {"--rate-limit-resource", "instances never wait for named resources"},
-    {"--trace-file", "deprecated; use --trace-config"},
-    {"--trace-level", "deprecated; use --trace-config"},
-    {"--trace-rate", "deprecated; use --trace-config"},
-    {"--trace-count", "deprecated; use --trace-config"},
-    {"--trace-log-frequency", "deprecated; use --trace-config"},
     {"--allow-sagemaker", kCloud},
     {"--sagemaker-port", kCloud},
     {"--sagemaker-safe-port-range", kCloud},
@@ -121,7 +116,17 @@ void TritonFlags::add_to(CLI::App& app) {
   group->add_option("--http-restricted-api", http_restricted, "GROUPS:HEADER=VALUE (repeatable)");
   group->add_option("--grpc-restricted-protocol", grpc_restricted, "GROUPS:KEY=VALUE (repeatable)");
   add_switch(*group, "--allow-client-shm", allow_client_shm, "Clients may register shared memory (false)");
-  group->add_option("--trace-config", trace_config, "[MODE,]SETTING=VALUE (repeatable)");
+  group->add_option("--trace-config", trace_config,
+                    "[triton,]SETTING=VALUE: level, rate, count, file, log-frequency (repeatable)");
+  for (const std::string setting : {"file", "level", "rate", "count", "log-frequency"})  // their older forms
+    group
+        ->add_option_function<std::vector<std::string>>(
+            "--trace-" + setting,
+            [this, setting](const std::vector<std::string>& values) {
+              for (const std::string& value : values) trace_config.push_back(setting + "=" + value);
+            },
+            "")
+        ->group("");
   group->add_option("--log-verbose", log_verbose, "Verbosity; above 0 logs debug lines")->check(CLI::Range(0, 100));
   add_switch(*group, "--log-info", log_info, "Log information (true)");
   add_switch(*group, "--log-warning", log_warning, "Log warnings (true)");
@@ -180,6 +185,42 @@ ManagerOptions TritonFlags::manager_options(LoaderOptions loader) const {
     loader.default_max_batch = static_cast<int>(size);
   }
   out.loader = std::move(loader);
+  return out;
+}
+
+kserve::TraceValues TritonFlags::trace_values() const {
+  static const std::map<std::string, std::string> kSettings = {{"file", "trace_file"},
+                                                               {"level", "trace_level"},
+                                                               {"rate", "trace_rate"},
+                                                               {"count", "trace_count"},
+                                                               {"log-frequency", "log_frequency"}};
+  kserve::TraceValues out;
+  for (const std::string& given : trace_config) {
+    const size_t comma = given.find(','), equals = given.find('=');
+    const bool has_mode = comma != std::string::npos && comma < equals;
+    const std::string mode = has_mode ? given.substr(0, comma) : "triton";
+    const std::string name = given.substr(has_mode ? comma + 1 : 0, equals - (has_mode ? comma + 1 : 0));
+    if (equals == std::string::npos || name.empty() || equals + 1 == given.size())
+      throw fail(StatusCode::invalid, "--trace-config is {}, must be [MODE,]SETTING=VALUE", quoted(given));
+    const std::string value = given.substr(equals + 1);
+    if (mode == "opentelemetry" || (name == "mode" && value == "opentelemetry")) {
+      log::warn("a flag has no meaning here",
+                {{"flag", "--trace-config " + given}, {"reason", "OpenTelemetry is not built; traces go to files"}});
+      continue;
+    }
+    if (mode != "triton" || (name == "mode" && value != "triton"))
+      throw fail(StatusCode::invalid, "--trace-config {}: the mode must be triton or opentelemetry", quoted(given));
+    if (name == "mode") continue;
+    const auto setting = kSettings.find(name);
+    if (setting == kSettings.end())
+      throw fail(StatusCode::invalid,
+                 "--trace-config {}: there is no setting {}; there are mode, file, level, rate, count, log-frequency",
+                 quoted(given), quoted(name));
+    std::vector<std::string>& values = out[setting->second];
+    if (name != "level") values.clear();  // levels add up, of the rest the last one counts
+    // MIN and MAX are older names of the one level that there was.
+    values.push_back(name == "level" && (value == "MIN" || value == "MAX") ? "TIMESTAMPS" : value);
+  }
   return out;
 }
 

@@ -3,6 +3,7 @@
 // transport flags are registered where they act.)
 
 #include "cli/command_line.h"
+#include "frontends/kserve/trace.h"
 #include "serving/repository/model_manager.h"
 
 namespace inazuma::cli {
@@ -46,6 +47,8 @@ struct TritonFlags {
   ManagerOptions manager_options(LoaderOptions loader) const;
   /// Null unless --cache-config (or its older form) asks for one. Throws Error(invalid).
   std::shared_ptr<ResponseCache> make_cache() const;
+  /// --trace-config and its older forms. Throws Error(invalid); modes that are not built are a warning.
+  kserve::TraceValues trace_values() const;
   static std::vector<RestrictedGroups> parse_restricted(const std::vector<std::string>& given, const char* flag);
 
  private:

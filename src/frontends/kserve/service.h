@@ -14,6 +14,7 @@
 #include "frontends/http.h"
 #include "frontends/kserve/settings.h"
 #include "frontends/kserve/shared_memory.h"
+#include "frontends/kserve/trace.h"
 #include "serving/core.h"
 
 namespace inazuma::kserve {
@@ -25,6 +26,7 @@ struct Options {
   std::vector<std::string> http_forward;  ///< --http-header-forward-pattern
   std::vector<std::string> grpc_forward;  ///< --grpc-header-forward-pattern
   log::Options log;                       ///< what the log settings begin with
+  TraceValues trace;                      ///< --trace-config
 };
 
 /// Runs blocking work (loads) one after another on its own threads.
@@ -54,6 +56,7 @@ struct Service {
         grpc_forward(compile_patterns(options.grpc_forward)),
         memory(options.client_shared_memory),
         log_settings(options.log),
+        tracer(options.trace),
         background(2) {}
 
   Core& core;
@@ -61,7 +64,7 @@ struct Service {
   std::vector<std::regex> http_forward, grpc_forward;
   SharedMemory memory;
   LogSettings log_settings;
-  TraceSettings trace_settings;
+  Tracer tracer;
   Background background;
 };
 

@@ -1,5 +1,5 @@
 #pragma once
-// Log and trace settings that clients may read and change while the server runs.
+// Log settings that clients may read and change while the server runs.
 
 #include <map>
 #include <mutex>
@@ -32,24 +32,6 @@ class LogSettings {
   bool info_ = true, warning_ = true, error_ = true;
   uint32_t verbose_ = 0;
   std::string format_ = "default";
-};
-
-/// The trace extension's settings, global and by model. Nothing is traced unless a trace file was set at the start, and
-/// none can be: a level is refused, as the reference refuses it without a file.
-class TraceSettings {
- public:
-  using Values = std::map<std::string, std::vector<std::string>>;
-  /// An empty list clears a model's own value. `model` "" = global.
-  /// unsupported: trace_file. invalid: unknown names, values that are no numbers or out of range, more than one for a
-  /// scalar.
-  Status update(const std::string& model, const Values& changes);
-  Values get(const std::string& model) const;
-
- private:
-  mutable std::mutex mutex_;
-  Values global_{{"trace_file", {""}},    {"trace_level", {"OFF"}}, {"trace_rate", {"1000"}},
-                 {"trace_count", {"-1"}}, {"log_frequency", {"0"}}, {"trace_mode", {"triton"}}};
-  std::map<std::string, Values> models_;
 };
 
 }  // namespace inazuma::kserve

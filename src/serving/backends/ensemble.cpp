@@ -191,6 +191,7 @@ class Flow : public std::enable_shared_from_this<Flow> {
     request.priority = job_->engine_priority;
     request.deadline = job_->deadline;
     request.cancelled = job_->cancel;
+    if (job_->trace) request.trace = job_->trace->child();
     request.work = std::move(inference);
     return request;
   }

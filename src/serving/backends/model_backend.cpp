@@ -114,8 +114,10 @@ class Answering : public TensorJob::Listener {
         outputs_(inference.outputs),
         arrival_(request.arrival),
         usage_(std::move(usage)),
+        trace_(request.trace),
         submitter_(std::this_thread::get_id()) {
     if (shared_->in_order) ticket_ = shared_->in_order->enter();
+    trace_begin(inference);
   }
 
   std::string cache_key;  // "" = not to be kept
@@ -124,8 +126,10 @@ class Answering : public TensorJob::Listener {
   void submitted() { submitting_ = false; }
 
   void on_answer(TensorJob& job, TensorResult result) override {
-    shared_->statistics.answer(answers_++, Clock::now() - job.compute_start, false);
+    const Clock::time_point now = Clock::now();
+    shared_->statistics.answer(answers_++, now - job.compute_start, false);
     name(result);
+    trace_answer(result, now);
     const Status status = capture([&] { select_outputs(*shared_->model, outputs_, result); });
     if (!status.ok())
       log::warn("an answer could not be given", {{"model", shared_->model->name}, {"reason", status.message()}});
@@ -136,6 +140,8 @@ class Answering : public TensorJob::Listener {
   void on_end(TensorJob& job, Status status, TensorResult result) override {
     const Clock::time_point end = Clock::now();
     name(result);
+    trace_answer(result, end);
+    trace_end(job, end);
     if (status.ok() && !cache_key.empty()) {
       const Clock::time_point begin = Clock::now();
       shared_->cache->insert(cache_key, result);
@@ -166,6 +172,8 @@ class Answering : public TensorJob::Listener {
   }
 
   void hit(TensorResult result, Clock::duration took) {
+    trace_answer(result, Clock::now());
+    if (trace_) trace_->stamp("REQUEST_END", Clock::now());
     Response response;
     response.usage = std::move(usage_);
     response.status = capture([&] { select_outputs(*shared_->model, outputs_, result); });
@@ -176,6 +184,32 @@ class Answering : public TensorJob::Listener {
   }
 
  private:
+  void trace_begin(const TensorInference& inference) const {
+    if (!trace_) return;
+    trace_->begin(shared_->model->name, shared_->model->version, inference.id);
+    trace_->stamp("REQUEST_START", Clock::now());
+    trace_->stamp("QUEUE_START", Clock::now());
+    if (trace_->tensors())
+      for (const NamedTensor& input : inference.inputs) trace_->tensor("TENSOR_QUEUE_INPUT", input);
+  }
+  void trace_answer(const TensorResult& result, Clock::time_point at) const {
+    if (!trace_) return;
+    if (trace_->tensors())
+      for (const NamedTensor& output : result.outputs) trace_->tensor("TENSOR_BACKEND_OUTPUT", output);
+    trace_->stamp("INFER_RESPONSE_COMPLETE", at);
+  }
+  // An ensemble computes nothing itself: its steps have traces of their own.
+  void trace_end(const TensorJob& job, Clock::time_point end) const {
+    if (!trace_) return;
+    if (job.compute_start != Clock::time_point{} && shared_->model->config->platform() != "ensemble") {
+      const Phases phases = phases_of(job, end);
+      trace_->stamp("COMPUTE_START", job.compute_start);
+      trace_->stamp("COMPUTE_INPUT_END", job.compute_start + phases.input);
+      trace_->stamp("COMPUTE_OUTPUT_START", end - phases.output);
+      trace_->stamp("COMPUTE_END", end);
+    }
+    trace_->stamp("REQUEST_END", end);
+  }
   void name(TensorResult& result) {
     result.model_name = shared_->model->name;
     result.model_version = std::to_string(shared_->model->version);
@@ -204,6 +238,7 @@ class Answering : public TensorJob::Listener {
   std::vector<RequestedOutput> outputs_;
   Clock::time_point arrival_;
   Usage usage_;
+  std::shared_ptr<RequestTrace> trace_;  // null: not traced
   uint64_t ticket_ = 0;
   uint64_t answers_ = 0;
   std::thread::id submitter_;
@@ -287,6 +322,7 @@ class ModelBackend : public Backend {
     job->arrival = job->queued = Clock::now();
     job->deadline = request.deadline;
     job->engine_priority = request.priority;
+    job->trace = request.trace;
     scheduler_->submit(std::move(job));
     answering->submitted();
   }

@@ -43,7 +43,8 @@ class TensorJob {
   int batch = 1;              ///< rows of the batch dimension; 1 where the model has none
   CancelFlag cancel;
   Clock::time_point arrival{}, deadline = Clock::time_point::max();
-  int32_t engine_priority = 0;  ///< for back ends that hand rows to an engine
+  int32_t engine_priority = 0;          ///< for back ends that hand rows to an engine
+  std::shared_ptr<RequestTrace> trace;  ///< null: not traced
 
   // Moments that statistics are made of. The scheduler sets the first two; a back end that knows better than "all of it
   // was inference" sets the others.

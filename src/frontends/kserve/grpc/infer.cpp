@@ -23,8 +23,18 @@ std::shared_ptr<const ModelInferRequest> read(const std::string& message) {
   return request;
 }
 
-Request make_request(const std::shared_ptr<GrpcCall>& call, const std::string& model, TensorInference inference) {
+// Null for most requests: those that are not traced. `read`: since when the message was awaited.
+std::shared_ptr<RequestTrace> begin_trace(Service& service, const std::string& model, Clock::time_point read) {
+  const std::shared_ptr<RequestTrace> trace = service.tracer.begin(model);
+  stamp(trace, "GRPC_WAITREAD_START", read);
+  stamp(trace, "GRPC_WAITREAD_END");
+  return trace;
+}
+
+Request make_request(const std::shared_ptr<GrpcCall>& call, const std::string& model, TensorInference inference,
+                     std::shared_ptr<RequestTrace> trace) {
   Request request;
+  request.trace = std::move(trace);
   request.id = call->request().id;
   request.model = model;
   request.work = std::move(inference);
@@ -63,6 +73,7 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
       start(message, one);
     });
     if (!status.ok()) refuse(one, status);
+    waiting_since_ = Clock::now();
   }
 
   void end() {
@@ -79,12 +90,14 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
     bool empty_final = false;
     bool over = false;              // nothing more will come of it
     std::deque<std::string> ready;  // answers that wait for their turn
+    std::shared_ptr<RequestTrace> trace;
   };
 
   void start(const std::shared_ptr<const ModelInferRequest>& message, const std::shared_ptr<One>& one) {
     const auto backend =
         service_.core.tensor_backend(message->model_name(), parse_version(message->model_version())).value();
     const std::shared_ptr<const TensorModel> model = backend->tensor_model();
+    one->trace = begin_trace(service_, message->model_name(), waiting_since_);
     GrpcInference parsed = prepare(service_, call_, message);
     one->model = model->name;
     one->version = message->model_version();
@@ -94,7 +107,7 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
     open_.push_back(one);
     pace();
     service_.core.submit(
-        make_request(call_, message->model_name(), std::move(parsed.inference)),
+        make_request(call_, message->model_name(), std::move(parsed.inference), one->trace),
         {poster(call_), [self = shared_from_this(), one](Event event) { self->heard(one, std::move(event)); }});
   }
 
@@ -166,9 +179,15 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
     say(one, out.SerializeAsString());
   }
 
+  void write(const One& one, std::string bytes) {
+    stamp(one.trace, "GRPC_SEND_START");
+    call_->write(std::move(bytes));
+    stamp(one.trace, "GRPC_SEND_END");
+  }
+
   void say(const std::shared_ptr<One>& one, std::string bytes) {
     if (one->decoupled)
-      call_->write(std::move(bytes));
+      write(*one, std::move(bytes));
     else
       one->ready.push_back(std::move(bytes));
   }
@@ -180,7 +199,7 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
     for (auto at = open_.begin(); at != open_.end();) {
       One& one = **at;
       if (!one.decoupled && !blocked)
-        for (; !one.ready.empty(); one.ready.pop_front()) call_->write(std::move(one.ready.front()));
+        for (; !one.ready.empty(); one.ready.pop_front()) write(one, std::move(one.ready.front()));
       blocked = blocked || (!one.decoupled && !one.over);
       at = one.over && one.ready.empty() ? open_.erase(at) : at + 1;
     }
@@ -196,7 +215,8 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
 
   Service& service_;
   std::shared_ptr<GrpcCall> call_;
-  std::deque<std::shared_ptr<One>> open_;  // in the order of their requests
+  std::deque<std::shared_ptr<One>> open_;           // in the order of their requests
+  Clock::time_point waiting_since_ = Clock::now();  // for the next message
   bool ended_ = false;
   bool failed_ = false;
   bool fails_whole_ = false;
@@ -210,12 +230,13 @@ void model_infer(Service& service, const std::shared_ptr<GrpcCall>& call, const 
       service.core.tensor_backend(request->model_name(), parse_version(request->model_version())).value();
   if (backend->tensor_model()->decoupled)
     throw fail(StatusCode::unsupported, "ModelInfer RPC doesn't support models with decoupled transaction policy");
+  const std::shared_ptr<RequestTrace> trace = begin_trace(service, request->model_name(), call->request().arrival);
   GrpcInference parsed = prepare(service, call, request);
   auto format = [&service, id = parsed.inference.id, requested = parsed.inference.outputs](const TensorResult& result) {
     return format_message(id, result, answer_outputs(service, requested, true, result)).SerializeAsString();
   };
-  service.core.submit(make_request(call, request->model_name(), std::move(parsed.inference)),
-                      {poster(call), [call, format = std::move(format)](Event event) {
+  service.core.submit(make_request(call, request->model_name(), std::move(parsed.inference), trace),
+                      {poster(call), [call, trace, format = std::move(format)](Event event) {
                          const auto* response = std::get_if<Response>(&event);
                          if (response == nullptr) return;
                          call->usage = response->usage;
@@ -223,8 +244,10 @@ void model_infer(Service& service, const std::shared_ptr<GrpcCall>& call, const 
                          Status status = response->status;
                          if (status.ok())
                            status = capture([&] { bytes = format(std::get<TensorResult>(response->outcome)); });
+                         stamp(trace, "GRPC_SEND_START");
                          if (status.ok()) call->write(std::move(bytes));
                          call->finish(grpc_status(status));
+                         stamp(trace, "GRPC_SEND_END");
                        }});
 }
 

@@ -171,10 +171,10 @@ void cuda_unregister(Service&, const CudaSharedMemoryUnregisterRequest&, CudaSha
 void trace_setting(Service& service, const TraceSettingRequest& in, TraceSettingResponse& out) {
   if (!in.model_name().empty() && !service.core.model_ready(in.model_name(), -1))
     throw fail(StatusCode::invalid, "Model '{}' is not ready: it has no trace settings", in.model_name());
-  TraceSettings::Values changes;
+  TraceValues changes;
   for (const auto& [name, value] : in.settings()) changes[name] = {value.value().begin(), value.value().end()};
-  check(service.trace_settings.update(in.model_name(), changes));
-  for (const auto& [name, values] : service.trace_settings.get(in.model_name()))
+  check(service.tracer.update(in.model_name(), changes));
+  for (const auto& [name, values] : service.tracer.get(in.model_name()))
     for (const std::string& value : values) (*out.mutable_settings())[name].add_value(value);
 }
 

@@ -285,7 +285,7 @@ HttpResponse get_trace(Service& service, const HttpRequest&, const RouteMatch& m
     throw fail(StatusCode::invalid, "Model '{}' is not ready: it has no trace settings", match.model);
   JsonWriter json;
   json.begin_object();
-  for (const auto& [name, values] : service.trace_settings.get(match.model)) {
+  for (const auto& [name, values] : service.tracer.get(match.model)) {
     json.key(name);
     if (name != "trace_level") {
       json.text(values.front());
@@ -304,7 +304,7 @@ HttpResponse set_trace(Service& service, const HttpRequest& request, const Route
   dom::object fields;
   if (document.root().get_object().get(fields))
     throw fail(StatusCode::invalid, "the body must be a JSON object, is {}", shown(document.root()));
-  TraceSettings::Values changes;
+  TraceValues changes;
   for (const auto [name, value] : fields) {
     std::vector<std::string>& values = changes[std::string(name)];
     if (value.is_null()) continue;
@@ -325,7 +325,7 @@ HttpResponse set_trace(Service& service, const HttpRequest& request, const Route
   }
   if (!match.model.empty() && !service.core.model_ready(match.model, -1))
     throw fail(StatusCode::invalid, "Model '{}' is not ready: it has no trace settings", match.model);
-  if (const Status updated = service.trace_settings.update(match.model, changes); !updated.ok()) throw Error(updated);
+  if (const Status updated = service.tracer.update(match.model, changes); !updated.ok()) throw Error(updated);
   return get_trace(service, request, match);
 }
 

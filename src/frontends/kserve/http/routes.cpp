@@ -19,8 +19,24 @@ std::function<void(std::function<void()>)> poster(const Exchange& exchange) {
   return [exchange](std::function<void()> task) { exchange->post(std::move(task)); };
 }
 
-Request make_request(const Exchange& exchange, const RouteMatch& match, TensorInference inference) {
+// Null for most requests: those that are not traced.
+std::shared_ptr<RequestTrace> begin_trace(Service& service, const Exchange& exchange, const RouteMatch& match) {
+  const std::shared_ptr<RequestTrace> trace = service.tracer.begin(match.model);
+  stamp(trace, "HTTP_RECV_START", exchange->request().arrival);
+  stamp(trace, "HTTP_RECV_END");
+  return trace;
+}
+
+void respond(const Exchange& exchange, const std::shared_ptr<RequestTrace>& trace, HttpResponse response) {
+  stamp(trace, "HTTP_SEND_START");
+  exchange->respond(std::move(response));
+  stamp(trace, "HTTP_SEND_END");
+}
+
+Request make_request(const Exchange& exchange, const RouteMatch& match, TensorInference inference,
+                     std::shared_ptr<RequestTrace> trace) {
   Request request;
+  request.trace = std::move(trace);
   request.id = exchange->request().id;
   request.model = match.model;
   request.work = std::move(inference);
@@ -39,6 +55,7 @@ void infer(Service& service, const Exchange& exchange, const RouteMatch& match) 
   const std::shared_ptr<const TensorModel> model = model_of(service, match, version);
   if (model->decoupled)
     throw fail(StatusCode::unsupported, "HTTP end point doesn't support models with decoupled transaction policy");
+  const std::shared_ptr<RequestTrace> trace = begin_trace(service, exchange, match);
   const std::optional<size_t> json_size = parse_json_size(http.headers, http.body.size());
   // The tensors point into the body, which the exchange holds.
   ParsedInference parsed = parse_inference(std::shared_ptr<const std::string>(exchange, &http.body), json_size, *model,
@@ -50,8 +67,8 @@ void infer(Service& service, const Exchange& exchange, const RouteMatch& match) 
                  binary = parsed.binary_by_default](const TensorResult& result) {
     return format_inference(id, result, answer_outputs(service, requested, binary, result));
   };
-  service.core.submit(make_request(exchange, match, std::move(parsed.inference)),
-                      {poster(exchange), [exchange, format = std::move(format)](Event event) {
+  service.core.submit(make_request(exchange, match, std::move(parsed.inference), trace),
+                      {poster(exchange), [exchange, trace, format = std::move(format)](Event event) {
                          const auto* response = std::get_if<Response>(&event);
                          if (response == nullptr) return;
                          exchange->usage = response->usage;
@@ -59,7 +76,7 @@ void infer(Service& service, const Exchange& exchange, const RouteMatch& match) 
                          Status status = response->status;
                          if (status.ok())
                            status = capture([&] { out = format(std::get<TensorResult>(response->outcome)); });
-                         exchange->respond(status.ok() ? std::move(out) : error(status));
+                         respond(exchange, trace, status.ok() ? std::move(out) : error(status));
                        }});
 }
 
@@ -71,12 +88,13 @@ void generate(Service& service, const Exchange& exchange, const RouteMatch& matc
     throw fail(StatusCode::invalid,
                "generate expects model to produce exactly 1 response, {} may give several; use generate_stream",
                quoted(match.model));
+  const std::shared_ptr<RequestTrace> trace = begin_trace(service, exchange, match);
   TensorInference inference = parse_generate(exchange->request().body, *model, service.options.max_json);
   inference.version = version;
   const std::string id = inference.id;
   auto results = std::make_shared<std::vector<TensorResult>>();
-  service.core.submit(make_request(exchange, match, std::move(inference)),
-                      {poster(exchange), [exchange, id, results](Event event) {
+  service.core.submit(make_request(exchange, match, std::move(inference), trace),
+                      {poster(exchange), [exchange, trace, id, results](Event event) {
                          if (auto* one = std::get_if<TensorEvent>(&event))
                            return results->push_back(std::move(one->result));
                          auto* response = std::get_if<Response>(&event);
@@ -95,7 +113,7 @@ void generate(Service& service, const Exchange& exchange, const RouteMatch& matc
                                    results->size());
                              out.body = format_generate(id, results->front());
                            });
-                         exchange->respond(status.ok() ? std::move(out) : error(status));
+                         respond(exchange, trace, status.ok() ? std::move(out) : error(status));
                        }});
 }
 
@@ -103,6 +121,7 @@ void generate(Service& service, const Exchange& exchange, const RouteMatch& matc
 void generate_stream(Service& service, const Exchange& exchange, const RouteMatch& match) {
   const int64_t version = parse_version(match.version);
   const std::shared_ptr<const TensorModel> model = model_of(service, match, version);
+  const std::shared_ptr<RequestTrace> trace = begin_trace(service, exchange, match);
   TensorInference inference = parse_generate(exchange->request().body, *model, service.options.max_json);
   inference.version = version;
   const std::string id = inference.id;
@@ -120,15 +139,17 @@ void generate_stream(Service& service, const Exchange& exchange, const RouteMatc
     exchange->end_stream();
   };
   service.core.submit(
-      make_request(exchange, match, std::move(inference)),
-      {poster(exchange), [exchange, id, start, fails, ended = std::make_shared<bool>(false)](Event event) {
+      make_request(exchange, match, std::move(inference), trace),
+      {poster(exchange), [exchange, trace, id, start, fails, ended = std::make_shared<bool>(false)](Event event) {
          if (*ended) return;
          const auto say = [&](const TensorResult& result) {
            std::string text;
            const Status status = capture([&] { text = "data: " + format_generate(id, result) + "\n\n"; });
            if (!status.ok()) return *ended = true, fails(status);
+           stamp(trace, "HTTP_SEND_START");
            start();
            exchange->write(std::move(text));
+           stamp(trace, "HTTP_SEND_END");
          };
          if (const auto* one = std::get_if<TensorEvent>(&event)) return say(one->result);
          const auto* response = std::get_if<Response>(&event);
