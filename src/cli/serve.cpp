@@ -384,7 +384,8 @@ int serve(ServeFlags flags) {
              .default_deadline = flags.default_timeout_ms > 0
                                      ? Clock::duration(std::chrono::milliseconds(flags.default_timeout_ms))
                                      : Clock::duration::max(),
-             .strict_readiness = flags.triton.strict_readiness});
+             .strict_readiness = flags.triton.strict_readiness,
+             .metrics = flags.triton.metrics});
   if (const Status announced = core.repository().announce(ids); !announced.ok()) return complain(announced, kUsage);
   flags.guard.api_keys->replace(read_keys(flags));
   App app(core, app_options(flags));

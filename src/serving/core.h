@@ -16,6 +16,7 @@ struct CoreOptions {
       std::chrono::seconds(30);  ///< an engine silent for longer is not ready; longer than the longest step
   Clock::duration default_deadline = Clock::duration::max();  ///< for requests that bring none
   bool strict_readiness = true;  ///< ready only while every model is (those unloaded on purpose do not count)
+  MetricsOptions metrics;
 };
 
 /// One row of the repository index. A model that was never loaded has a name only.
@@ -45,7 +46,7 @@ class ModelControl {
 
 class Core {
  public:
-  explicit Core(CoreOptions options = {}) : options_(options) {}
+  explicit Core(CoreOptions options = {}) : options_(options), metrics_(options.metrics) {}
 
   Repository& repository() { return repository_; }
   Metrics& metrics() { return metrics_; }

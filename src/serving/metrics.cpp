@@ -16,6 +16,7 @@
 #include <mutex>
 #include <shared_mutex>
 
+#include "base/gpu_usage.h"
 #include "base/host_usage.h"
 #include "base/version.h"
 
@@ -63,7 +64,11 @@ struct Metrics::Families {
   using Gauges = prometheus::Family<prometheus::Gauge>&;
   using Histograms = prometheus::Family<prometheus::Histogram>&;
 
-  explicit Families(std::vector<double> bounds) : buckets(std::move(bounds)) {
+  explicit Families(const MetricsOptions& options) {
+    if (options.cpu) cpu.emplace(*this);
+    if (options.gpu)
+      if (auto reader = std::make_unique<GpuUsageReader>(); !reader->read().empty())
+        gpus.emplace(*this, std::move(reader));
     BuildGauge()
         .Name("inazuma_build_info")
         .Help("Version of this program; always 1")
@@ -80,8 +85,57 @@ struct Metrics::Families {
     return BuildHistogram().Name(name).Help(help).Register(registry);
   }
 
+  // Present when asked for; those of GPUs, also where there are some.
+  struct Cpu {
+    explicit Cpu(Families& f)
+        : utilization(f.gauge("nv_cpu_utilization", "CPU utilization rate [0.0 - 1.0]").Add({})),
+          total(f.gauge("nv_cpu_memory_total_bytes", "CPU total memory (RAM), in bytes").Add({})),
+          used(f.gauge("nv_cpu_memory_used_bytes", "CPU used memory (RAM), in bytes").Add({})) {}
+    void write() {
+      const HostUsage before = std::exchange(last, read_host_usage());
+      const auto passed = static_cast<double>(last.all_ticks - before.all_ticks);
+      utilization.Set(passed > 0 ? static_cast<double>(last.busy_ticks - before.busy_ticks) / passed : 0);
+      total.Set(last.memory_total);
+      used.Set(last.memory_used);
+    }
+    prometheus::Gauge &utilization, &total, &used;
+    HostUsage last = read_host_usage();  // of the scrape before: utilization is that of the time between
+  };
+  struct Gpus {
+    Gpus(Families& f, std::unique_ptr<GpuUsageReader> r)
+        : reader(std::move(r)),
+          utilization(f.gauge("nv_gpu_utilization", "GPU utilization rate [0.0 - 1.0)")),
+          total(f.gauge("nv_gpu_memory_total_bytes", "GPU total memory, in bytes")),
+          used(f.gauge("nv_gpu_memory_used_bytes", "GPU used memory, in bytes")),
+          power(f.gauge("nv_gpu_power_usage", "GPU power usage in watts")),
+          limit(f.gauge("nv_gpu_power_limit", "GPU power management limit in watts")),
+          energy(f.counter("nv_energy_consumption", "GPU energy consumption in joules since the server started")) {
+      for (const GpuUsage& gpu : reader->read())  // the driver counts from its own start
+        if (gpu.energy) f.followed[&energy.Add({{"gpu_uuid", gpu.uuid}})] = *gpu.energy;
+    }
+    void write(Families& f) {
+      for (const GpuUsage& gpu : reader->read()) {
+        const prometheus::Labels labels{{"gpu_uuid", gpu.uuid}};
+        const auto set = [&](Gauges gauge, const std::optional<double>& value) {
+          if (value) gauge.Add(labels).Set(*value);
+        };
+        set(utilization, gpu.utilization);
+        set(total, gpu.memory_total);
+        set(used, gpu.memory_used);
+        set(power, gpu.power);
+        set(limit, gpu.power_limit);
+        if (gpu.energy) f.follow(energy.Add(labels), *gpu.energy);
+      }
+    }
+    std::unique_ptr<GpuUsageReader> reader;
+    Gauges utilization, total, used, power, limit;
+    Counters energy;
+  };
+
   prometheus::Registry registry;
-  std::vector<double> buckets;
+  // Bounds of latency histograms, seconds.
+  const std::vector<double> buckets = {0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15,
+                                       0.25,  0.5,   1,     2,    5,    10,   20,   40,    60};
 
   Counters success =
       counter("nv_inference_request_success", "Number of successful inference requests, all batch sizes");
@@ -130,9 +184,8 @@ struct Metrics::Families {
       gauge("inazuma_inflight_requests", "Inference requests accepted and not answered yet").Add({});
   prometheus::Gauge& resident = gauge("process_resident_memory_bytes", "Resident memory size in bytes").Add({});
 
-  Gauges cpu_utilization = gauge("nv_cpu_utilization", "CPU utilization rate [0.0 - 1.0]");
-  Gauges cpu_total = gauge("nv_cpu_memory_total_bytes", "CPU total memory (RAM), in bytes");
-  Gauges cpu_used = gauge("nv_cpu_memory_used_bytes", "CPU used memory (RAM), in bytes");
+  std::optional<Cpu> cpu;
+  std::optional<Gpus> gpus;
 
   using Key = std::pair<std::string, int64_t>;  // model, version
 
@@ -244,15 +297,10 @@ struct Metrics::Families {
     last = now;
   }
   std::map<prometheus::Counter*, double> followed;  // needs series_mutex, exclusively: two scrapes must not both add
-  HostUsage host;
 };
 
-Metrics::Metrics(std::vector<double> buckets) : families_(std::make_unique<Families>(std::move(buckets))) {}
+Metrics::Metrics(MetricsOptions options) : families_(std::make_unique<Families>(options)) {}
 Metrics::~Metrics() = default;
-
-std::vector<double> Metrics::default_buckets() {
-  return {0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 60};
-}
 
 void Metrics::count_request(const std::string& model, int64_t version, const Status& status, const Usage& usage,
                             int items) {
@@ -318,11 +366,8 @@ std::string Metrics::text(const RepositorySnapshot& snapshot) {
   {
     const std::unique_lock lock(f.series_mutex);
     write_versions(snapshot);
-    const HostUsage before = std::exchange(f.host, read_host_usage());
-    const auto passed = static_cast<double>(f.host.all_ticks - before.all_ticks);
-    f.cpu_utilization.Add({}).Set(passed > 0 ? static_cast<double>(f.host.busy_ticks - before.busy_ticks) / passed : 0);
-    f.cpu_total.Add({}).Set(f.host.memory_total);
-    f.cpu_used.Add({}).Set(f.host.memory_used);
+    if (f.cpu) f.cpu->write();
+    if (f.gpus) f.gpus->write(f);
   }
   for (const ServedModel& model : snapshot.models) {
     const ServedVersion* version = model.current();

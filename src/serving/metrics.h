@@ -11,13 +11,15 @@
 
 namespace inazuma {
 
+struct MetricsOptions {
+  bool cpu = true, gpu = true;  ///< --allow-cpu-metrics, --allow-gpu-metrics: nv_cpu_*, nv_gpu_*
+};
+
 /// Thread-safe. Label values are bounded: model names known to the server, route templates, fixed words.
 class Metrics {
  public:
-  /// Latency histogram bounds in seconds, increasing; at most 20.
-  explicit Metrics(std::vector<double> buckets = default_buckets());
+  explicit Metrics(MetricsOptions options = {});
   ~Metrics();
-  static std::vector<double> default_buckets();
 
   /// One ended inference request. `items` = inputs it held (rows of a tensor request's batch; 0 = answered from the
   /// cache).

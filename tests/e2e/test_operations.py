@@ -7,6 +7,9 @@ import re
 import zlib
 
 import pytest
+import requests
+
+from server import BINARY, DEMO, Server
 
 TEXT = "ジョー・バイデンはアメリカの大統領です。"
 
@@ -209,3 +212,16 @@ def test_content_type_does_not_matter(http):
         response = http.post("/", data=body, headers={"content-type": kind})
         assert response.status_code == 200 and response.headers["content-type"] == "application/json"
     assert "アメリカ".encode("utf-8") in response.content  # not ASCII-escaped
+
+
+def test_metrics_of_the_machine(monkeypatch):
+    """nv_cpu_* and nv_gpu_* as Triton names them; the stub stands for a driver's library with two GPUs."""
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(BINARY.parents[1] / "lib/stub"))
+    for flags, families in {(): {"nv_cpu_utilization", "nv_gpu_utilization"}, ("--allow-gpu-metrics=false",): {"nv_cpu_utilization"}, ("--allow-cpu-metrics=0",): {"nv_gpu_utilization"}}.items():
+        with Server(DEMO / "ner-ja", *flags) as server:
+            text = requests.get(f"{server.url}/metrics", timeout=20).text
+            assert set(re.findall(r"^# TYPE (nv_[cg]pu_utilization) ", text, re.MULTILINE)) == families
+            if "nv_gpu_utilization" in families:
+                assert 'nv_gpu_utilization{gpu_uuid="GPU-0"} 0.75' in text and 'nv_gpu_memory_used_bytes{gpu_uuid="GPU-1"} 600' in text
+                assert 'nv_gpu_power_usage{gpu_uuid="GPU-0"} 123' in text and 'nv_gpu_power_usage{gpu_uuid="GPU-1"}' not in text
+                assert 'nv_energy_consumption{gpu_uuid="GPU-0"} 0' in text

@@ -32,8 +32,6 @@ constexpr Meaningless kMeaningless[] = {
     {"--cache-directory", "the cache is compiled in"},
     {"--repoagent-directory", "there are no repository agents"},
     {"--enable-peer-access", "one GPU a model"},
-    {"--allow-gpu-metrics", "gpu metrics are not built"},
-    {"--allow-cpu-metrics", "nv_cpu_* metrics are always there"},
     {"--metrics-interval-ms", "every metric is read when it is asked for"},
     {"--metrics-config", "latency histograms are always on"},
     {"--metrics-address", "metrics listen where HTTP does"},
@@ -107,6 +105,8 @@ void TritonFlags::add_to(CLI::App& app) {
   group->add_option("--id", id, "Server name in metadata")->capture_default_str();
   add_switch(*group, "--allow-http", allow_http, "Listen for HTTP (true)");
   add_switch(*group, "--allow-metrics", allow_metrics, "Answer /metrics (true)");
+  add_switch(*group, "--allow-cpu-metrics", metrics.cpu, "nv_cpu_* among them (true)");
+  add_switch(*group, "--allow-gpu-metrics", metrics.gpu, "nv_gpu_* among them, where there are GPUs (true)");
   group->add_option("--http-header-forward-pattern", http_header_forward_pattern,
                     "Headers that become request parameters (regular expression)");
   group->add_option("--grpc-header-forward-pattern", grpc_header_forward_pattern, "The same for gRPC metadata");

@@ -29,6 +29,7 @@ struct TritonFlags {
   size_t response_cache_bytes = 0;
   std::vector<std::string> backend_config;
   bool allow_http = true, allow_metrics = true;
+  MetricsOptions metrics;
 
   // For the KServe front ends.
   std::string id = "triton";
