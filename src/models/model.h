@@ -95,10 +95,10 @@ struct LoadedModel {
   WeightReport report;
 };
 
+/// Throws Error(not_found), which says whether nothing is there or a file.
+void require_model_directory(const std::filesystem::path& directory);
 /// The directory's config.json, else its equal made from the config.ini of a FasterTransformer folder.
 /// Throws Error: not_found, malformed, invalid, too_large, unsupported.
-/// Error(not_found) that says whether nothing is there or a file.
-void require_model_directory(const std::filesystem::path& directory);
 nlohmann::json model_config(const std::filesystem::path& directory,
                             const std::optional<std::filesystem::path>& converted = {});
 
