@@ -11,13 +11,9 @@ namespace {
 
 // NVML's interface as its reference documents it: 0 is success, handles are opaque.
 using Device = void*;
-struct Utilization {
-  unsigned gpu, memory;  // percent
-};
-struct Memory {
-  unsigned long long total, free, used;  // bytes
-};
-constexpr unsigned kUuidSize = 96;  // NVML_DEVICE_UUID_V2_BUFFER_SIZE
+using Utilization = unsigned[2];       // nvmlUtilization_t: of the GPU and of its memory, percent
+using Memory = unsigned long long[3];  // nvmlMemory_t: total, free, used bytes
+constexpr unsigned kUuidSize = 96;     // NVML_DEVICE_UUID_V2_BUFFER_SIZE
 constexpr double kMilli = 1e-3;
 
 template <class T>
@@ -35,8 +31,8 @@ struct GpuUsageReader::Library {
   int (*count)(unsigned*) = nullptr;
   int (*by_index)(unsigned, Device*) = nullptr;
   int (*uuid)(Device, char*, unsigned) = nullptr;
-  int (*utilization)(Device, Utilization*) = nullptr;
-  int (*memory)(Device, Memory*) = nullptr;
+  int (*utilization)(Device, unsigned*) = nullptr;
+  int (*memory)(Device, unsigned long long*) = nullptr;
   int (*power)(Device, unsigned*) = nullptr;
   int (*power_limit)(Device, unsigned*) = nullptr;
   int (*energy)(Device, unsigned long long*) = nullptr;
@@ -88,11 +84,11 @@ std::vector<GpuUsage> GpuUsageReader::read() const {
     if (library_->by_index(i, &device) != 0 || library_->uuid(device, uuid, kUuidSize) != 0) continue;
     GpuUsage& one = out.emplace_back();
     one.uuid = uuid;
-    if (Utilization busy{}; library_->utilization != nullptr && library_->utilization(device, &busy) == 0)
-      one.utilization = busy.gpu / 100.0;
-    if (Memory memory{}; library_->memory != nullptr && library_->memory(device, &memory) == 0) {
-      one.memory_total = static_cast<double>(memory.total);
-      one.memory_used = static_cast<double>(memory.used);
+    if (Utilization busy{}; library_->utilization != nullptr && library_->utilization(device, busy) == 0)
+      one.utilization = busy[0] / 100.0;
+    if (Memory memory{}; library_->memory != nullptr && library_->memory(device, memory) == 0) {
+      one.memory_total = static_cast<double>(memory[0]);
+      one.memory_used = static_cast<double>(memory[2]);
     }
     one.power = ask(library_->power, device, kMilli);
     one.power_limit = ask(library_->power_limit, device, kMilli);
