@@ -70,12 +70,14 @@ def test_configuration_errors_name_the_line(repository):
 
 def test_flags_of_tritonserver(repository):
     server = Server("--model-store", repository, "--model-control-mode=explicit", "--load-model=identity", "--strict-readiness", "false", "--metrics-port=0", "--grpc-port=0", "--http-address=127.0.0.1",
-                    "--pinned-memory-pool-byte-size=1024", "--log-verbose=1")
+                    "--pinned-memory-pool-byte-size=1024", "--log-verbose=1", "--model-namespacing=false", "--rate-limit=execution_count")
     try:
-        assert "--pinned-memory-pool-byte-size" in server.log()
+        assert "--pinned-memory-pool-byte-size" in server.log() and "--rate-limit=execution_count" in server.log()
         assert requests.get(f"{server.url}/v2/health/ready", timeout=20).status_code == 200
     finally:
         server.stop()
     assert "--load-model needs --model-control-mode=explicit" in failure(repository, "--load-model=identity")
+    assert "give models of several repositories different names" in failure("--model-repository", repository, "--model-namespacing=true")
+    assert "execution_count" in failure(repository, "--rate-limit=on")
     assert "--cache-config" in failure(repository, "--cache-config=redis,host=x")
     assert "--model-control-mod" in failure(repository, "--model-control-mod=none")

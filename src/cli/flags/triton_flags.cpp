@@ -40,7 +40,6 @@ constexpr Meaningless kMeaningless[] = {
     {"--grpc-max-response-pool-size", kTransport},
     {"--reuse-http-port", "ports are not shared between processes"},
     {"--reuse-grpc-port", "ports are not shared between processes"},
-    {"--rate-limit", "instances never wait for named resources"},
     {"--rate-limit-resource", "instances never wait for named resources"},
     {"--allow-sagemaker", kCloud},
     {"--sagemaker-port", kCloud},
@@ -116,6 +115,10 @@ void TritonFlags::add_to(CLI::App& app) {
   group->add_option("--http-restricted-api", http_restricted, "GROUPS:HEADER=VALUE (repeatable)");
   group->add_option("--grpc-restricted-protocol", grpc_restricted, "GROUPS:KEY=VALUE (repeatable)");
   add_switch(*group, "--allow-client-shm", allow_client_shm, "Clients may register shared memory (false)");
+  group->add_option("--rate-limit", rate_limit, "off; execution_count is taken with a warning: instances never wait")
+      ->check(CLI::IsMember({"off", "execution_count"}))
+      ->group("");
+  add_switch(*group, "--model-namespacing", model_namespacing, "Only false: names of models are unique (false)");
   group->add_option("--trace-config", trace_config,
                     "[triton,]SETTING=VALUE: level, rate, count, file, log-frequency (repeatable)");
   for (const std::string setting : {"file", "level", "rate", "count", "log-frequency"})  // their older forms
@@ -139,6 +142,9 @@ void TritonFlags::warn() const {
   for (const auto& [option, why] : without_meaning_)
     if (option->count() > 0)
       log::warn("a flag has no meaning here", {{"flag", "--" + option->get_lnames().front()}, {"reason", why}});
+  if (rate_limit != "off")
+    log::warn("a flag has no meaning here",
+              {{"flag", "--rate-limit=" + rate_limit}, {"reason", "instances never wait for named resources"}});
 }
 
 std::shared_ptr<ResponseCache> TritonFlags::make_cache() const {
@@ -153,6 +159,9 @@ std::shared_ptr<ResponseCache> TritonFlags::make_cache() const {
 }
 
 ManagerOptions TritonFlags::manager_options(LoaderOptions loader) const {
+  if (model_namespacing)
+    throw fail(StatusCode::unsupported,
+               "--model-namespacing=true is not built: give models of several repositories different names");
   ManagerOptions out;
   out.repositories = repositories;
   out.mode = control_mode == "poll"       ? ControlMode::poll

@@ -28,6 +28,8 @@ struct TritonFlags {
   std::vector<std::string> cache_config;
   size_t response_cache_bytes = 0;
   std::vector<std::string> backend_config;
+  std::string rate_limit = "off";
+  bool model_namespacing = false;
   bool allow_http = true, allow_metrics = true;
   MetricsOptions metrics;
 
