@@ -1,7 +1,7 @@
 #include "frontends/transport/grpc/grpc_call.h"
 
-#include "base/log.h"
 #include "frontends/errors.h"
+#include "frontends/transport/access_log.h"
 
 namespace inazuma {
 
@@ -201,21 +201,16 @@ void GrpcStreamCall::account(GrpcCode code) {
   host_.metrics().count_http(route, "GRPC", static_cast<int>(code), took);
   if (!host_.options().access_log) return;
   const bool routine = method_ != nullptr && method_->open;
-  const auto ms = [](auto duration) { return std::chrono::duration<double, std::milli>(duration).count(); };
-  log::write(routine ? log::Level::debug : log::Level::info, "request",
-             {{"request_id", request_.id},
-              {"method", "GRPC"},
-              {"route", route},
-              {"status", static_cast<int>(code)},
-              {"bytes_in", bytes_in_},
-              {"bytes_out", bytes_out_},
-              {"total_ms", ms(took)},
-              {"queue_ms", ms(usage.queue)},
-              {"infer_ms", ms(usage.inference)},
-              {"tokens_in", usage.prompt_tokens},
-              {"tokens_out", usage.generated_tokens},
-              {"model", usage.model},
-              {"client", request_.client}});
+  log_access({.id = request_.id,
+              .method = "GRPC",
+              .route = route,
+              .status = static_cast<int>(code),
+              .bytes_in = bytes_in_,
+              .bytes_out = bytes_out_,
+              .took = took,
+              .usage = usage,
+              .client = request_.client,
+              .routine = routine});
 }
 
 }  // namespace inazuma

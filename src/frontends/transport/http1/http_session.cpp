@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "frontends/errors.h"
+#include "frontends/transport/access_log.h"
 #include "frontends/transport/compression.h"
 
 namespace inazuma {
@@ -552,22 +553,16 @@ void HttpSession::account(const Exchange& exchange) const {
   const bool routine = exchange.route.starts_with("/health") || exchange.route == "/metrics" ||
                        exchange.route == "/livez" || exchange.route == "/readyz" || exchange.route == "/ping" ||
                        exchange.route.starts_with("/v2/health");
-  const Usage& usage = exchange.usage;
-  const auto ms = [](auto duration) { return std::chrono::duration<double, std::milli>(duration).count(); };
-  log::write(routine ? log::Level::debug : log::Level::info, "request",
-             {{"request_id", request.id},
-              {"method", request.method},
-              {"route", exchange.route},
-              {"status", exchange.status},
-              {"bytes_in", request.body.size()},
-              {"bytes_out", exchange.bytes_out},
-              {"total_ms", ms(took)},
-              {"queue_ms", ms(usage.queue)},
-              {"infer_ms", ms(usage.inference)},
-              {"tokens_in", usage.prompt_tokens},
-              {"tokens_out", usage.generated_tokens},
-              {"model", usage.model},
-              {"client", request.client}});
+  log_access({.id = request.id,
+              .method = request.method,
+              .route = exchange.route,
+              .status = exchange.status,
+              .bytes_in = request.body.size(),
+              .bytes_out = exchange.bytes_out,
+              .took = took,
+              .usage = exchange.usage,
+              .client = request.client,
+              .routine = routine});
 }
 
 }  // namespace inazuma
