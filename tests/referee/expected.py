@@ -14,7 +14,7 @@ RULES = [
     (".*", r".*default_model_filename", "their identity is a Python model"),
     (".*", r"body\.version", "two programs have two versions"),
     (".*: (ServerMetadata|GET /v2)", r"body\.extensions\..*", "CUDA shared memory is not offered; generate and text sequence ids are named"),
-    ("HTTP: GET config of ensemble", r".*max_inflight_requests", "a newer schema has the field"),
+    (r"HTTP: GET config of (ensemble|stream_first)", r".*max_inflight_requests", "a newer schema has the field"),
     # Errors and empty answers.
     (".*", r"headers\.content-type", "errors are always application/json; empty answers carry no type; metrics name their format's version"),
     ("HTTP: infer refuses: broken UTF-8", "body.*", "our error is valid JSON"),
@@ -45,7 +45,7 @@ RULES = [
     # Answers.
     ("HTTP: Accept-Encoding gzip, a small answer", ".*", "small answers are not compressed"),
     (r"HTTP: Accept-Encoding \*", ".*", "'*' is any encoding"),
-    ("HTTP: generate of a decoupled model", "status", "a model of several answers is refused before it runs"),
+    (r"HTTP: generate of (a decoupled model|an ensemble with a decoupled step)", "status", "a model of several answers is refused before it runs"),
     ("gRPC: stream: decoupled, refused", r"body\[0\]\.infer_response\..*", "a failure names its model and says that it is the last"),
     ("gRPC: stream, gRPC errors: decoupled, refused", "status", "the first error ends such a stream, whatever the model"),
     ("HTTP: CUDA shared memory register|gRPC: CudaSharedMemoryRegister", "status", "CUDA shared memory is not offered"),

@@ -91,6 +91,7 @@ MODELS = {
     "sequence": (pair("INT32", "[ 1 ]", 2, "sequence_batching { max_sequence_idle_microseconds: 5000000 oldest { max_candidate_sequences: 4 } }"), [1]),
     "cached": (pair("INT32", "[ 1 ]", 0, "response_cache { enable: true }"), [1]),
     "reshaped": (pair("INT32", "[ 1 ]", 4, input_extra="reshape: { shape: [ ] }", output_extra="reshape: { shape: [ ] }"), [1]),
+    "ints": (pair("INT32", "[ -1 ]", 0), [1]),
     "spare": (pair("INT32", "[ 1 ]", 0), [1]),
 }
 
@@ -101,6 +102,16 @@ ensemble_scheduling { step [
   { model_name: "fp32" model_version: -1 input_map { key: "IN" value: "X" } output_map { key: "OUT" value: "middle" } },
   { model_name: "fp32" model_version: -1 input_map { key: "IN" value: "middle" } output_map { key: "OUT" value: "Y" } } ] }
 """
+
+
+def chain(*steps):
+    """An ensemble of INT32 models, one after the other."""
+    names = ["X", *(f"t{i}" for i in range(1, len(steps))), "Y"]
+    links = ", ".join(f'{{ model_name: "{model}" model_version: -1 input_map {{ key: "IN" value: "{names[i]}" }} output_map {{ key: "OUT" value: "{names[i + 1]}" }} }}' for i, model in enumerate(steps))
+    return f'platform: "ensemble" max_batch_size: 0 input [ {tensor("X", "INT32", "[ -1 ]")} ] output [ {tensor("Y", "INT32", "[ -1 ]")} ] ensemble_scheduling {{ step [ {links} ] }}\n'
+
+
+ENSEMBLES = {"ensemble": ENSEMBLE, "stream_first": chain("decoupled", "ints"), "stream_last": chain("ints", "decoupled"), "stream_twice": chain("decoupled", "decoupled")}
 
 # Loaded only by requests; each fails for a reason of its own.
 BROKEN = {
@@ -113,7 +124,7 @@ BROKEN = {
     "broken_delay": pair("INT32", "[ 1 ]", 4, "dynamic_batching { preferred_batch_size: [ 8 ] }"),
 }
 
-AT_START = [name for name in MODELS if name != "spare"] + ["ensemble"]
+AT_START = [name for name in MODELS if name != "spare"] + list(ENSEMBLES)
 
 
 def write(root: Path, backend: str):
@@ -133,5 +144,6 @@ def write(root: Path, backend: str):
             if backend == "python":
                 (directory / "1/model.py").write_text(PYTHON_IDENTITY)
         (directory / "config.pbtxt").write_text(f'backend: "{backend}" {config} {CPU}\n')
-    (root / "ensemble/1").mkdir(parents=True)
-    (root / "ensemble/config.pbtxt").write_text(ENSEMBLE)
+    for name, config in ENSEMBLES.items():
+        (root / name / "1").mkdir(parents=True)
+        (root / name / "config.pbtxt").write_text(config)

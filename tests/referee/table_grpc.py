@@ -90,6 +90,7 @@ def infers():
     for name, parameters in {"region": {"shared_memory_region": ("string_param", "none"), "shared_memory_byte_size": ("int64_param", 8)}, "size without a region": {"shared_memory_byte_size": ("int64_param", 8)}, "region without a size": {"shared_memory_region": ("string_param", "none")}}.items():
         yield f"output in shared memory: {name}", infer("fp32", good, outputs=[("OUT", parameters)])
     yield "decoupled model over ModelInfer", infer("decoupled", [("IN", "INT32", [1], {"int_contents": [1]})])
+    yield "ensemble with a decoupled step over ModelInfer", infer("stream_first", [("X", "INT32", [1], {"int_contents": [1]})])
     one = [("IN", "INT32", [1, 1], {"int_contents": [1]})]
     start, end, number = ("sequence_start", ("bool_param", True)), ("sequence_end", ("bool_param", True)), ("sequence_id", ("int64_param", 9))
     for name, parameters in {"no id": [], "no start": [number], "begins": [number, start], "ends": [number, end], "text id": [("sequence_id", ("string_param", "名前")), start, end]}.items():
@@ -106,10 +107,12 @@ def streams():
     good = lambda **more: infer_request("fp32", [("IN", "FP32", [1, 1], {"fp32_contents": [1]})], **more)
     bad = lambda **more: infer_request("fp32", [("IN", "FP32", [1, 1], {"int_contents": [1]})], **more)
     many = lambda **more: infer_request("decoupled", [("IN", "INT32", [2], {"int_contents": [1, 2]})], **more)
+    steps = lambda model, **more: infer_request(model, [("X", "INT32", [2], {"int_contents": [1, 2]})], **more)
     final = {"triton_enable_empty_final_response": ("bool_param", True)}
     for name, requests in {
         "nothing": [], "one": [good(id="1")], "three": [good(id="1"), good(id="2"), good(id="3")], "error between": [good(id="1"), bad(id="2"), good(id="3")], "unknown model": [infer_request("nothing", [], id="1")],
         "decoupled": [many(id="1")], "decoupled with its end": [many(id="1", parameters=final)], "one with its end": [good(id="1", parameters=final)], "decoupled, refused": [infer_request("decoupled", [], id="1")],
+        "ensemble with a decoupled step": [steps("stream_last", id="1")], "ensemble with its end": [steps("stream_last", id="1", parameters=final)], "two decoupled steps": [steps("stream_twice", id="1", parameters=final)],
     }.items():
         yield f"stream: {name}", lambda grpc, requests=requests: grpc.stream(requests)
         yield f"stream, gRPC errors: {name}", lambda grpc, requests=requests: grpc.stream(requests, metadata=[("triton_grpc_error", "true")])

@@ -59,7 +59,7 @@ def facts():
                  "/v2/models/fp32/trace/setting", "/v2/models/nothing/trace/setting", "/v2/models/fp32/versions/1/trace/setting", "/v2/systemsharedmemory/status", "/v2/systemsharedmemory/region/none/status",
                  "/v2/cudasharedmemory/status", "/v2/cudasharedmemory/region/none/status"]:
         yield f"GET {path}", get(path)
-    for model in ["fp32", "fixed", "types", "text", "labels", "versions", "decoupled", "slow", "sequence", "cached", "reshaped", "ensemble"]:
+    for model in ["fp32", "fixed", "types", "text", "labels", "versions", "decoupled", "slow", "sequence", "cached", "reshaped", "ensemble", "stream_first"]:
         yield f"GET config of {model}", get(f"/v2/models/{model}/config")
         yield f"GET metadata of {model}", get(f"/v2/models/{model}")
     for path in ["/v2", "/v2/health/live", "/v2/models/fp32", "/v2/models/fp32/config", "/v2/models/fp32/stats"]:
@@ -155,6 +155,7 @@ def infers():
     yield "classification of a batch", infer("labels", {**one_input([1, 2, 3, 4, 4, 3, 2, 1], [2, 4]), "outputs": [{"name": "OUT", "parameters": {"classification": 2, "binary_data": True}}]})
     yield "classification without labels", infer("fixed", {**one_input([3, 1, 2, 6, 5, 4], [2, 3], "INT32"), "outputs": [{"name": "OUT", "parameters": {"classification": 2}}]})
     yield "decoupled model over infer", infer("decoupled", one_input([1], [1], "INT32"))
+    yield "ensemble with a decoupled step over infer", infer("stream_first", one_input([1], [1], "INT32", name="X"))
     yield "cache, first", infer("cached", one_input([7], [1], "INT32"))
     yield "cache, again", infer("cached", one_input([7], [1], "INT32"))
     sequence = lambda **flags: infer("sequence", one_input([1], [1, 1], "INT32", parameters=flags))
@@ -179,6 +180,7 @@ def generates():
             yield f"{action} refuses: {name}", ask(body)
         yield f"{action} of an unknown model", ask({"text_input": "a"}, "nothing")
         yield f"{action} of a decoupled model", ask({"IN": [1, 2]}, "decoupled")
+        yield f"{action} of an ensemble with a decoupled step", ask({"X": [1, 2]}, "stream_first")
         yield f"{action} of numbers", ask({"IN": [1, 2, 3]}, "fp32")
         yield f"{action} where the shape cannot be", ask({"IN": [1, 2, 3]}, "fixed")
     yield "GET generate", get("/v2/models/text/generate")
