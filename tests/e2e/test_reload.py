@@ -5,6 +5,7 @@ import re
 import threading
 
 import numpy
+import pytest
 import requests
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
@@ -24,12 +25,13 @@ dynamic_batching { }
 """
 
 
-def override(mark):
+def override(mark, instances=1):
     tensor = lambda name: {"name": name, "data_type": "TYPE_FP32", "dims": [-1]}
-    return json.dumps({"backend": "identity", "max_batch_size": 8, "input": [tensor("IN")], "output": [tensor("OUT")], "dynamic_batching": {}, "parameters": {"mark": {"string_value": str(mark)}}})
+    return json.dumps({"backend": "identity", "max_batch_size": 8, "input": [tensor("IN")], "output": [tensor("OUT")], "dynamic_batching": {}, "parameters": {"mark": {"string_value": str(mark)}}, "instance_group": [{"kind": "KIND_CPU", "count": instances}]})
 
 
-def test_reloads_under_load(tmp_path):
+@pytest.mark.parametrize("in_place", [False, True], ids=["new loads", "instances only"])
+def test_reloads_under_load(tmp_path, in_place):
     for name in ["live", "spare"]:
         model(tmp_path, name, CONFIG)
     flags = ["--model-repository", tmp_path, "--model-control-mode=explicit", "--load-model=live", "--http-address=127.0.0.1", "--grpc-port=0", "--metrics-port=0", "--no-access-log"]
@@ -60,21 +62,28 @@ def test_reloads_under_load(tmp_path):
         try:
             controls = [library.InferenceServerClient(address) for library, address in libraries.values()]
             memory = []
+            if in_place:
+                controls[0].load_model("live", config=override("same"))
+                before = sum(answers)
             for round_ in range(ROUNDS):
                 control = controls[round_ % 2]
-                control.load_model("live", config=override(round_))
+                control.load_model("live", config=override("same", 1 + round_ % 4) if in_place else override(round_))
                 control.load_model("spare")
                 assert control.is_model_ready("spare")
                 control.unload_model("spare")
                 assert not control.is_model_ready("spare")
                 memory.append(running.memory())
-            assert controls[0].get_model_config("live")["parameters"]["mark"]["string_value"] == str(ROUNDS - 1)
+            seen = controls[0].get_model_config("live")
+            assert seen["instance_group"][0]["count"] == 4 if in_place else seen["parameters"]["mark"]["string_value"] == str(ROUNDS - 1)
         finally:
             over.set()
             for client in clients:
                 client.join()
         assert failures == []
         assert min(answers) > 0 and sum(answers) > ROUNDS
+        if in_place:  # one load, whose statistics hold everything since
+            counted = requests.get(f"{running.url}/v2/models/live/stats", timeout=20).json()["model_stats"][0]["inference_count"]
+            assert sum(answers) - before - CLIENTS <= counted <= sum(answers)
         # The first third fills the allocator's arenas; after that a leak of a model a round would show.
         assert max(memory[-10:]) - max(memory[: ROUNDS // 3]) < 8 << 20
 

@@ -1,6 +1,8 @@
 """A model repository under the real program: Triton's layout and flags, the text APIs on its models."""
 
 import subprocess
+import threading
+import time
 
 import pytest
 import requests
@@ -70,14 +72,46 @@ def test_configuration_errors_name_the_line(repository):
 
 def test_flags_of_tritonserver(repository):
     server = Server("--model-store", repository, "--model-control-mode=explicit", "--load-model=identity", "--strict-readiness", "false", "--metrics-port=0", "--grpc-port=0", "--http-address=127.0.0.1",
-                    "--pinned-memory-pool-byte-size=1024", "--log-verbose=1", "--model-namespacing=false", "--rate-limit=execution_count")
+                    "--pinned-memory-pool-byte-size=1024", "--log-verbose=1", "--model-namespacing=false", "--rate-limit-resource=R:1")
     try:
-        assert "--pinned-memory-pool-byte-size" in server.log() and "--rate-limit=execution_count" in server.log()
+        assert "--pinned-memory-pool-byte-size" in server.log() and "--rate-limit-resource" in server.log()
         assert requests.get(f"{server.url}/v2/health/ready", timeout=20).status_code == 200
     finally:
         server.stop()
     assert "--load-model needs --model-control-mode=explicit" in failure(repository, "--load-model=identity")
     assert "give models of several repositories different names" in failure("--model-repository", repository, "--model-namespacing=true")
     assert "execution_count" in failure(repository, "--rate-limit=on")
+    assert "'R1' is no resource" in failure("--model-repository", repository, "--rate-limit-resource=R1")
     assert "--cache-config" in failure(repository, "--cache-config=redis,host=x")
     assert "--model-control-mod" in failure(repository, "--model-control-mod=none")
+
+
+def limited(priority, copies=1):
+    return IDENTITY + f"""parameters {{ key: "execute_delay_ms" value {{ string_value: "20" }} }}
+instance_group {{ kind: KIND_CPU rate_limiter {{ resources [ {{ name: "R" global: true count: {copies} }} ] priority: {priority} }} }}"""
+
+
+def test_models_share_a_resource_by_their_priorities(tmp_path):
+    for name, config in {"often": limited(1), "seldom": limited(3), "never": limited(1, 2)}.items():
+        model(tmp_path, name, config)
+    flags = ["--model-repository", tmp_path, "--http-address=127.0.0.1", "--grpc-port=0", "--metrics-port=0", "--rate-limit=execution_count", "--rate-limit-resource=R:1"]
+    assert "Resource count for 'R' is limited to 1" in failure(*flags)
+    server = Server(*flags, "--exit-on-error=false", "--strict-readiness=false")
+    try:
+        def ask(name):
+            until = time.monotonic() + 2
+            while time.monotonic() < until:
+                requests.post(f"{server.url}/v2/models/{name}/infer", json={"inputs": [{"name": "IN", "shape": [1, 1], "datatype": "FP32", "data": [1]}]}, timeout=20).raise_for_status()
+
+        clients = [threading.Thread(target=ask, args=(name,)) for name in ["often", "seldom"] * 4]
+        begin = time.monotonic()
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
+        took = time.monotonic() - begin
+        often, seldom = (requests.get(f"{server.url}/v2/models/{name}/stats", timeout=20).json()["model_stats"][0]["execution_count"] for name in ["often", "seldom"])
+        assert (often + seldom) * 0.02 <= took  # never both at once
+        assert 2 < often / seldom < 4
+    finally:
+        server.stop()

@@ -40,7 +40,6 @@ constexpr Meaningless kMeaningless[] = {
     {"--grpc-max-response-pool-size", kTransport},
     {"--reuse-http-port", "ports are not shared between processes"},
     {"--reuse-grpc-port", "ports are not shared between processes"},
-    {"--rate-limit-resource", "instances never wait for named resources"},
     {"--allow-sagemaker", kCloud},
     {"--sagemaker-port", kCloud},
     {"--sagemaker-safe-port-range", kCloud},
@@ -115,9 +114,12 @@ void TritonFlags::add_to(CLI::App& app) {
   group->add_option("--http-restricted-api", http_restricted, "GROUPS:HEADER=VALUE (repeatable)");
   group->add_option("--grpc-restricted-protocol", grpc_restricted, "GROUPS:KEY=VALUE (repeatable)");
   add_switch(*group, "--allow-client-shm", allow_client_shm, "Clients may register shared memory (false)");
-  group->add_option("--rate-limit", rate_limit, "off; execution_count is taken with a warning: instances never wait")
+  group
+      ->add_option("--rate-limit", rate_limit,
+                   "off, or execution_count: instances wait for their rate_limiter's resources")
       ->check(CLI::IsMember({"off", "execution_count"}))
-      ->group("");
+      ->capture_default_str();
+  group->add_option("--rate-limit-resource", rate_limit_resources, "NAME:COUNT[:DEVICE], of each device (repeatable)");
   add_switch(*group, "--model-namespacing", model_namespacing, "Only false: names of models are unique (false)");
   group->add_option("--trace-config", trace_config,
                     "[triton,]SETTING=VALUE: level, rate, count, file, log-frequency (repeatable)");
@@ -142,9 +144,9 @@ void TritonFlags::warn() const {
   for (const auto& [option, why] : without_meaning_)
     if (option->count() > 0)
       log::warn("a flag has no meaning here", {{"flag", "--" + option->get_lnames().front()}, {"reason", why}});
-  if (rate_limit != "off")
-    log::warn("a flag has no meaning here",
-              {{"flag", "--rate-limit=" + rate_limit}, {"reason", "instances never wait for named resources"}});
+  if (rate_limit == "off" && !rate_limit_resources.empty())
+    log::warn("a flag has no effect",
+              {{"flag", "--rate-limit-resource"}, {"reason", "--rate-limit is off: instances wait for no resources"}});
 }
 
 std::shared_ptr<ResponseCache> TritonFlags::make_cache() const {
@@ -156,6 +158,13 @@ std::shared_ptr<ResponseCache> TritonFlags::make_cache() const {
     bytes = bytes_of(std::string_view(given).substr(comma + 6), "--cache-config");
   }
   return bytes == 0 ? nullptr : std::make_shared<ResponseCache>(bytes);
+}
+
+std::shared_ptr<RateGate> TritonFlags::make_gate() const {
+  DeclaredResources declared;
+  for (const std::string& given : rate_limit_resources)
+    if (const Status added = declared.add(given); !added.ok()) throw Error(added.in("--rate-limit-resource"));
+  return rate_limit == "off" ? nullptr : std::make_shared<RateGate>(std::move(declared));
 }
 
 ManagerOptions TritonFlags::manager_options(LoaderOptions loader) const {
@@ -177,6 +186,7 @@ ManagerOptions TritonFlags::manager_options(LoaderOptions loader) const {
   loader.auto_complete = !disable_auto_complete;
   loader.config_name = config_name;
   loader.cache = make_cache();
+  loader.gate = make_gate();
   for (const std::string& given : backend_config) {
     const std::string setting = given.substr(given.find(',') == std::string::npos ? 0 : given.find(',') + 1);
     const size_t equals = setting.find('=');

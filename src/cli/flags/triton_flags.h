@@ -29,6 +29,7 @@ struct TritonFlags {
   size_t response_cache_bytes = 0;
   std::vector<std::string> backend_config;
   std::string rate_limit = "off";
+  std::vector<std::string> rate_limit_resources;
   bool model_namespacing = false;
   bool allow_http = true, allow_metrics = true;
   MetricsOptions metrics;
@@ -50,6 +51,8 @@ struct TritonFlags {
   ManagerOptions manager_options(LoaderOptions loader) const;
   /// Null unless --cache-config (or its older form) asks for one. Throws Error(invalid).
   std::shared_ptr<ResponseCache> make_cache() const;
+  /// Null unless --rate-limit asks for one. Throws Error(invalid).
+  std::shared_ptr<RateGate> make_gate() const;
   /// --trace-config and its older forms. Throws Error(invalid); modes that are not built are a warning.
   kserve::TraceValues trace_values() const;
   static std::vector<RestrictedGroups> parse_restricted(const std::vector<std::string>& given, const char* flag);

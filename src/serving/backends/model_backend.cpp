@@ -60,8 +60,8 @@ struct Shared {
 // One run of the program over a batch, counted when its last job ended and before that job's client hears of it.
 class Execution {
  public:
-  Execution(std::shared_ptr<Shared> shared, int rows, size_t jobs)
-      : shared_(std::move(shared)), rows_(rows), open_(jobs) {}
+  Execution(std::shared_ptr<Shared> shared, int rows, size_t jobs, std::shared_ptr<void> hold)
+      : shared_(std::move(shared)), rows_(rows), open_(jobs), hold_(std::move(hold)) {}
   void ended(const Phases& phases) {
     if (--open_ == 0) shared_->statistics.execution(rows_, phases);
   }
@@ -70,6 +70,7 @@ class Execution {
   std::shared_ptr<Shared> shared_;
   int rows_;
   std::atomic<size_t> open_;
+  std::shared_ptr<void> hold_;  // until the last job is gone
 };
 
 Phases phases_of(const TensorJob& job, Clock::time_point end) {
@@ -248,25 +249,41 @@ class Answering : public TensorJob::Listener {
 class ModelBackend : public Backend {
  public:
   ModelBackend(std::shared_ptr<const TensorModel> model, std::shared_ptr<TensorProgram> program,
-               std::shared_ptr<ResponseCache> cache, BackendInfo info)
-      : shared_(std::make_shared<Shared>()), program_(std::move(program)), text_(program_->text()) {
-    shared_->model = std::move(model);
-    const inference::ModelConfig& config = *shared_->model->config;
+               std::shared_ptr<ResponseCache> cache, BackendInfo info, std::shared_ptr<RateGate> gate)
+      : model_(std::move(model)),
+        shared_(std::make_shared<Shared>()),
+        program_(std::move(program)),
+        text_(program_->text()),
+        gate_(std::move(gate)) {
+    shared_->model = model_;
+    const inference::ModelConfig& config = *model_->config;
     if (config.response_cache().enable()) shared_->cache = std::move(cache);
     if (config.dynamic_batching().preserve_ordering() || config.sequence_batching().oldest().preserve_ordering())
       shared_->in_order = std::make_unique<InOrder>();
     shared_->info = text_ ? text_->info() : std::move(info);
     shared_->info.text = text_ != nullptr;
-    shared_->info.id = shared_->model->name;
-    const RunBatch run = [shared = shared_, program = program_.get()](TensorJobs jobs) {
-      run_batch(shared, *program, std::move(jobs));
+    shared_->info.id = model_->name;
+    const RunBatch run = [shared = shared_, program = program_.get()](TensorJobs jobs, std::shared_ptr<void> hold) {
+      run_batch(shared, *program, std::move(jobs), std::move(hold));
     };
-    scheduler_ = config.has_sequence_batching() ? make_sequence_scheduler(*shared_->model, run)
-                                                : make_batch_scheduler(*shared_->model, run, program_->quick());
+    scheduler_ = config.has_sequence_batching() ? make_sequence_scheduler(*model_, run, gate_)
+                                                : make_batch_scheduler(*model_, run, program_->quick(), gate_);
+  }
+
+  /// Another face of the same version: what requests need is shared.
+  ModelBackend(const ModelBackend& other, std::shared_ptr<const TensorModel> model)
+      : model_(std::move(model)),
+        shared_(other.shared_),
+        program_(other.program_),
+        text_(other.text_),
+        gate_(other.gate_),
+        scheduler_(other.scheduler_) {
+    if (Status set = scheduler_->set_instances(instance_specs(*model_->config, gate_ != nullptr)); !set.ok())
+      throw Error(set);
   }
 
   const BackendInfo& info() const override { return shared_->info; }
-  std::shared_ptr<const TensorModel> tensor_model() const override { return shared_->model; }
+  std::shared_ptr<const TensorModel> tensor_model() const override { return model_; }
   void write_statistics(inference::ModelStatistics& out) const override { shared_->statistics.write(out); }
 
   EngineStats stats() const override {
@@ -278,9 +295,10 @@ class ModelBackend : public Backend {
   }
 
   bool drain(Clock::time_point until) override {
-    while (shared_->inflight.load() > 0 && Clock::now() < until)
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    if (shared_->inflight.load() > 0) return false;  // what waits here may still have to reach the text model
+    // Whoever still holds an older face of the version may be about to submit.
+    const auto busy = [&] { return shared_->inflight.load() > 0 || scheduler_.use_count() > 1; };
+    while (busy() && Clock::now() < until) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    if (busy()) return false;  // what waits here may still have to reach the text model
     return !text_ || text_->drain(until);
   }
 
@@ -328,11 +346,12 @@ class ModelBackend : public Backend {
   }
 
  private:
-  static void run_batch(const std::shared_ptr<Shared>& shared, TensorProgram& program, TensorJobs jobs) {
+  static void run_batch(const std::shared_ptr<Shared>& shared, TensorProgram& program, TensorJobs jobs,
+                        std::shared_ptr<void> hold) {
     const Clock::time_point now = Clock::now();
     int rows = 0;
     for (const auto& job : jobs) rows += job->batch;
-    const auto execution = std::make_shared<Execution>(shared, rows, jobs.size());
+    const auto execution = std::make_shared<Execution>(shared, rows, jobs.size(), std::move(hold));
     for (const auto& job : jobs) job->compute_start = now, job->execution = execution;
     const Status status = capture([&] { program.execute(jobs); });
     for (const auto& job : jobs)
@@ -340,18 +359,36 @@ class ModelBackend : public Backend {
         job->fail(status.ok() ? Status(StatusCode::internal, "the back end left the request unanswered") : status);
   }
 
+  std::shared_ptr<const TensorModel> model_;
   std::shared_ptr<Shared> shared_;
   std::shared_ptr<TensorProgram> program_;
   std::shared_ptr<Backend> text_;
-  std::unique_ptr<Scheduler> scheduler_;  // first to go: its threads use the rest
+  std::shared_ptr<RateGate> gate_;
+  std::shared_ptr<Scheduler> scheduler_;  // first to go: its threads use the rest
 };
 
 }  // namespace
 
 std::shared_ptr<Backend> make_model_backend(std::shared_ptr<const TensorModel> model,
                                             std::shared_ptr<TensorProgram> program,
-                                            std::shared_ptr<ResponseCache> cache, BackendInfo info) {
-  return std::make_shared<ModelBackend>(std::move(model), std::move(program), std::move(cache), std::move(info));
+                                            std::shared_ptr<ResponseCache> cache, BackendInfo info,
+                                            std::shared_ptr<RateGate> gate) {
+  return std::make_shared<ModelBackend>(std::move(model), std::move(program), std::move(cache), std::move(info),
+                                        std::move(gate));
+}
+
+Result<std::shared_ptr<Backend>> with_config(const std::shared_ptr<Backend>& loaded,
+                                             const inference::ModelConfig& config) {
+  const auto backend = std::dynamic_pointer_cast<ModelBackend>(loaded);
+  if (!backend) return Status(StatusCode::internal, "the loaded model is of no repository");
+  return capture([&]() -> std::shared_ptr<Backend> {
+    auto model = std::make_shared<TensorModel>(*backend->tensor_model());
+    auto shown = std::make_shared<inference::ModelConfig>(*model->config);
+    *shown->mutable_instance_group() = config.instance_group();
+    *shown->mutable_version_policy() = config.version_policy();
+    model->config = std::move(shown);
+    return std::make_shared<ModelBackend>(*backend, std::move(model));
+  });
 }
 
 }  // namespace inazuma

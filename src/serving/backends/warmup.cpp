@@ -96,7 +96,8 @@ Status warm_up(const TensorModel& model, TensorProgram& program, const std::file
     if (sample.batch_size() == 0) continue;  // switched off
     const Status status = capture([&] {
       const TensorInference inference = request_of(model, sample, model_directory / "warmup");
-      const uint32_t times = std::max<uint32_t>(1, sample.count()) * static_cast<uint32_t>(instance_count(model));
+      const uint32_t times =
+          std::max<uint32_t>(1, sample.count()) * static_cast<uint32_t>(instance_specs(*model.config, false).size());
       for (uint32_t i = 0; i < times; ++i) run(model, program, inference);
     });
     if (!status.ok()) return status.in(fmt::format("model_warmup {}", quoted(sample.name())));

@@ -3,6 +3,7 @@
 #include <model_config.pb.h>
 
 #include <condition_variable>
+#include <future>
 #include <mutex>
 #include <thread>
 
@@ -87,15 +88,14 @@ void refuse(std::vector<DynamicBatcher::Refused> refused) {
 
 class BatchScheduler : public Scheduler {
  public:
-  BatchScheduler(const TensorModel& model, RunBatch run, bool quick)
+  BatchScheduler(const TensorModel& model, RunBatch run, bool quick, const std::shared_ptr<RateGate>& gate)
       : batcher_(batcher_options(*model.config)),
         matcher_(model),
         run_(std::move(run)),
-        quick_(quick),
-        free_(instance_count(model)) {
-    const int instances = free_;
-    for (int i = 0; i < instances; ++i) threads_.emplace_back([this] { work(); });
-    if (has_timeouts(batcher_options(*model.config))) threads_.emplace_back([this] { watch(); });
+        may_be_quick_(quick),
+        instances_(gate, [this](Instance& instance) { work(instance); }) {
+    if (Status set = set_instances(instance_specs(*model.config, gate != nullptr)); !set.ok()) throw Error(set);
+    if (has_timeouts(batcher_options(*model.config))) watcher_ = std::thread([this] { watch(); });
   }
 
   ~BatchScheduler() override {
@@ -104,12 +104,26 @@ class BatchScheduler : public Scheduler {
       const std::lock_guard lock(mutex_);
       stopping_ = true;
       left = batcher_.clear();
+      instances_.leave();
     }
     arrival_.notify_all();
     watch_.notify_all();
     for (const uint64_t handle : left)
       job_of(handle)->fail(Status(StatusCode::unavailable, "the model was unloaded before the request ran"));
-    for (std::thread& thread : threads_) thread.join();
+    instances_.stop();
+    if (watcher_.joinable()) watcher_.join();
+  }
+
+  Status set_instances(const std::vector<InstanceSpec>& specs) override {
+    {
+      const std::lock_guard lock(mutex_);
+      const auto before = static_cast<int>(instances_.size());
+      if (Status status = instances_.set(specs); !status.ok()) return status;
+      free_ += static_cast<int>(instances_.size()) - before;
+      quick_ = may_be_quick_ && !instances_.limited();
+    }
+    arrival_.notify_all();
+    return Status();
   }
 
   void submit(std::unique_ptr<TensorJob> job) override {
@@ -158,8 +172,8 @@ class BatchScheduler : public Scheduler {
     if (left) arrival_.notify_one();
   }
 
-  // Called and left with the lock held.
-  void execute(std::unique_lock<std::mutex>& lock, DynamicBatcher::Decision& decision) {
+  // Called and left with the lock held. `whole`: until the last of its jobs has ended.
+  void execute(std::unique_lock<std::mutex>& lock, DynamicBatcher::Decision& decision, bool whole = false) {
     if (decision.batch.empty() && decision.refused.empty()) return;
     --free_;
     running_ += static_cast<int>(decision.batch.size());
@@ -168,28 +182,42 @@ class BatchScheduler : public Scheduler {
     TensorJobs jobs;
     jobs.reserve(decision.batch.size());
     for (const uint64_t handle : decision.batch) jobs.push_back(job_of(handle));
-    if (!jobs.empty()) run_(std::move(jobs));
+    if (!jobs.empty() && whole)
+      run_to_the_end(run_, std::move(jobs));
+    else if (!jobs.empty())
+      run_(std::move(jobs), nullptr);
     lock.lock();
     ++free_;
     running_ -= static_cast<int>(decision.batch.size());
   }
 
-  void work() {
+  void work(Instance& instance) {
+    RateGate::Seat* seat = instance.seat.get();
     std::unique_lock lock(mutex_);
-    while (!stopping_) {
+    while (!instance.leaving) {
       if (free_ <= 0 || batcher_.size() == 0) {
+        if (seat != nullptr) instances_.gate().rest(*seat);
         arrival_.wait(lock);
         continue;
       }
-      DynamicBatcher::Decision decision = batcher_.take(Clock::now());
-      if (!decision.batch.empty() || !decision.refused.empty()) {
-        execute(lock, decision);
-      } else if (decision.look_again) {
-        arrival_.wait_until(lock, *decision.look_again);
-      } else {
-        arrival_.wait(lock);
+      if (seat != nullptr) {
+        arrival_.notify_one();  // another instance may need less
+        lock.unlock();
+        const bool mine = instances_.gate().acquire(*seat);
+        lock.lock();
+        if (!mine) break;
       }
+      DynamicBatcher::Decision decision = batcher_.take(Clock::now());
+      const bool some = !decision.batch.empty() || !decision.refused.empty();
+      if (some) execute(lock, decision, seat != nullptr);
+      if (seat != nullptr) instances_.gate().release(*seat, !decision.batch.empty(), some && batcher_.size() > 0);
+      if (some) continue;
+      if (decision.look_again)
+        arrival_.wait_until(lock, *decision.look_again);
+      else
+        arrival_.wait(lock);
     }
+    if (batcher_.size() > 0) arrival_.notify_one();  // in place of this one, which may have been woken for it
   }
 
   // Expiry while every instance is busy.
@@ -214,25 +242,27 @@ class BatchScheduler : public Scheduler {
   DynamicBatcher batcher_;
   Matcher matcher_;
   RunBatch run_;
-  bool quick_;
-  int free_;
+  bool may_be_quick_;
+  bool quick_ = false;
+  int free_ = 0;
   int running_ = 0;
   bool stopping_ = false;
-  std::vector<std::thread> threads_;
+  std::thread watcher_;
+  InstanceThreads instances_;
 };
 
 }  // namespace
 
-int instance_count(const TensorModel& model) {
-  int count = 0;
-  for (const auto& group : model.config->instance_group())
-    count += std::max(1, group.count()) *
-             (group.kind() == inference::ModelInstanceGroup::KIND_GPU ? std::max(1, group.gpus_size()) : 1);
-  return std::max(1, count);
+void run_to_the_end(const RunBatch& run, TensorJobs jobs) {
+  const auto over = std::make_shared<std::promise<void>>();
+  std::future<void> end = over->get_future();
+  run(std::move(jobs), std::shared_ptr<void>(nullptr, [over](void*) { over->set_value(); }));
+  end.wait();
 }
 
-std::unique_ptr<Scheduler> make_batch_scheduler(const TensorModel& model, RunBatch run, bool quick) {
-  return std::make_unique<BatchScheduler>(model, std::move(run), quick);
+std::unique_ptr<Scheduler> make_batch_scheduler(const TensorModel& model, RunBatch run, bool quick,
+                                                std::shared_ptr<RateGate> gate) {
+  return std::make_unique<BatchScheduler>(model, std::move(run), quick, gate);
 }
 
 }  // namespace inazuma

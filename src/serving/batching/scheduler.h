@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "serving/backends/program.h"
+#include "serving/batching/instances.h"
 
 namespace inazuma {
 
@@ -19,18 +20,24 @@ class Scheduler {
   /// Owns the job from here on and finishes it whatever happens.
   virtual void submit(std::unique_ptr<TensorJob> job) = 0;
   virtual Counts counts() const = 0;
+  /// Goes on with other instances; what waits or runs, and open sequences, stay. invalid: of the rate gate, and nothing
+  /// has changed.
+  virtual Status set_instances(const std::vector<InstanceSpec>& specs) = 0;
 };
 
-/// Runs a batch on the calling thread: marks its moments, calls the program, fails what a throwing program left.
-using RunBatch = std::function<void(TensorJobs jobs)>;
+/// Runs a batch on the calling thread: marks its moments, calls the program, fails what a throwing program left. `hold`
+/// is let go when the last of the batch's jobs has ended, which may be after the call.
+using RunBatch = std::function<void(TensorJobs jobs, std::shared_ptr<void> hold)>;
 
 /// Default and dynamic scheduling, by the model's configuration. `quick` programs run on the submitting thread when an
-/// instance is free.
-std::unique_ptr<Scheduler> make_batch_scheduler(const TensorModel& model, RunBatch run, bool quick);
+/// instance is free. `gate`: null without a rate limiter. Throws Error(invalid), of the gate.
+std::unique_ptr<Scheduler> make_batch_scheduler(const TensorModel& model, RunBatch run, bool quick,
+                                                std::shared_ptr<RateGate> gate);
 /// sequence_batching, direct and oldest.
-std::unique_ptr<Scheduler> make_sequence_scheduler(const TensorModel& model, RunBatch run);
+std::unique_ptr<Scheduler> make_sequence_scheduler(const TensorModel& model, RunBatch run,
+                                                   std::shared_ptr<RateGate> gate);
 
-/// Instances that the configuration asks for, all groups together.
-int instance_count(const TensorModel& model);
+/// A batch of an instance that holds resources: returns when all of its jobs have ended.
+void run_to_the_end(const RunBatch& run, TensorJobs jobs);
 
 }  // namespace inazuma

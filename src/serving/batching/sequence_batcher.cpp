@@ -40,8 +40,19 @@ Status SequenceBatcher::push(Item item, Clock::time_point now) {
   return Status();
 }
 
+void SequenceBatcher::set_instances(int count, Clock::time_point now) {
+  options_.instances = count;
+  used_.resize(std::max(used_.size(), static_cast<size_t>(count) * static_cast<size_t>(options_.slots)));
+  assign(now);
+}
+
+bool SequenceBatcher::ready() const {
+  return std::any_of(sequences_.begin(), sequences_.end(), [](const auto& entry) { return ready(entry.second); });
+}
+
 void SequenceBatcher::assign(Clock::time_point now) {
-  for (size_t slot = 0; slot < used_.size() && !backlog_.empty(); ++slot) {
+  const size_t open = static_cast<size_t>(options_.instances) * static_cast<size_t>(options_.slots);
+  for (size_t slot = 0; slot < open && !backlog_.empty(); ++slot) {
     if (used_[slot]) continue;
     Sequence& sequence = sequences_.at(backlog_.front());
     backlog_.pop_front();
@@ -143,7 +154,8 @@ bool SequenceBatcher::take_from(int instance, Clock::time_point now, Decision& d
 SequenceBatcher::Decision SequenceBatcher::take(Clock::time_point now) {
   Decision decision;
   sweep(now, decision);
-  for (int instance = 0; instance < options_.instances; ++instance)
+  const auto instances = static_cast<int>(used_.size()) / options_.slots;
+  for (int instance = 0; instance < instances; ++instance)
     if (take_from(instance, now, decision)) break;
   return decision;
 }

@@ -59,8 +59,11 @@ class SequenceBatcher {
   Decision take(Clock::time_point now);
   /// The request of `sequence` that `take` gave out has ended.
   void done(const std::string& sequence, Clock::time_point now);
+  /// Slots of instances that are no more are used until the sequences in them have ended.
+  void set_instances(int count, Clock::time_point now);
   std::vector<uint64_t> clear();
   size_t size() const;  ///< requests that wait
+  bool ready() const;   ///< some sequence with a slot has a request that could run
   size_t open() const { return sequences_.size(); }
 
  private:
@@ -87,7 +90,7 @@ class SequenceBatcher {
 
   SequenceBatcherOptions options_;
   std::map<std::string, Sequence> sequences_;
-  std::vector<bool> used_;           // slots, instance by instance
+  std::vector<bool> used_;           // slots, instance by instance; also of instances that are leaving
   std::deque<std::string> backlog_;  // sequences without a slot, in order
   int64_t next_order_ = 0;
 };

@@ -26,7 +26,7 @@ SequenceBatcherOptions options_for(const TensorModel& model) {
   SequenceBatcherOptions out;
   out.model = model.name;
   out.oldest = config.has_oldest();
-  out.instances = instance_count(model);
+  out.instances = static_cast<int>(instance_specs(*model.config, false).size());
   out.max_batch = std::max(1, model.max_batch_size);
   out.idle = micros(config.max_sequence_idle_microseconds());
   if (out.oldest) {
@@ -116,9 +116,12 @@ class Controls {
 
 class SequenceScheduler : public Scheduler {
  public:
-  SequenceScheduler(const TensorModel& model, RunBatch run)
-      : batcher_(options_for(model)), controls_(model), run_(std::move(run)) {
-    for (int i = 0; i < instance_count(model); ++i) threads_.emplace_back([this] { work(); });
+  SequenceScheduler(const TensorModel& model, RunBatch run, const std::shared_ptr<RateGate>& gate)
+      : batcher_(options_for(model)),
+        controls_(model),
+        run_(std::move(run)),
+        instances_(gate, [this](Instance& instance) { work(instance); }) {
+    if (Status set = set_instances(instance_specs(*model.config, gate != nullptr)); !set.ok()) throw Error(set);
   }
 
   ~SequenceScheduler() override {
@@ -127,11 +130,22 @@ class SequenceScheduler : public Scheduler {
       const std::lock_guard lock(mutex_);
       stopping_ = true;
       left = batcher_.clear();
+      instances_.leave();
     }
     arrival_.notify_all();
     for (const uint64_t handle : left)
       job_of(handle)->fail(Status(StatusCode::unavailable, "the model was unloaded before the request ran"));
-    for (std::thread& thread : threads_) thread.join();
+    instances_.stop();
+  }
+
+  Status set_instances(const std::vector<InstanceSpec>& specs) override {
+    {
+      const std::lock_guard lock(mutex_);
+      if (Status status = instances_.set(specs); !status.ok()) return status;
+      batcher_.set_instances(static_cast<int>(specs.size()), Clock::now());
+    }
+    arrival_.notify_all();
+    return Status();
   }
 
   void submit(std::unique_ptr<TensorJob> job) override {
@@ -171,31 +185,50 @@ class SequenceScheduler : public Scheduler {
     return std::unique_ptr<TensorJob>(reinterpret_cast<TensorJob*>(handle));
   }
 
-  void work() {
+  void work(Instance& instance) {
+    RateGate::Seat* seat = instance.seat.get();
     std::unique_lock lock(mutex_);
-    while (!stopping_) {
+    while (!instance.leaving) {
+      if (seat != nullptr && batcher_.ready()) {
+        arrival_.notify_one();  // another instance may need less
+        lock.unlock();
+        const bool mine = instances_.gate().acquire(*seat);
+        lock.lock();
+        if (!mine) break;
+      }
       SequenceBatcher::Decision decision = batcher_.take(Clock::now());
       if (decision.batch.empty() && decision.refused.empty()) {
+        if (seat != nullptr) instances_.gate().rest(*seat);
         if (decision.look_again)
           arrival_.wait_until(lock, *decision.look_again);
         else
           arrival_.wait(lock);
         continue;
       }
-      running_ += static_cast<int>(decision.batch.size());
-      lock.unlock();
-      for (SequenceBatcher::Refused& one : decision.refused) job_of(one.handle)->fail(std::move(one.status));
-      TensorJobs jobs;
-      for (const SequenceBatcher::Ready& one : decision.batch) {
-        jobs.push_back(job_of(one.handle));
-        controls_.add(jobs.back()->inference, one.start, one.end);
-      }
-      if (!jobs.empty()) run_(std::move(jobs));
-      lock.lock();
-      running_ -= static_cast<int>(decision.batch.size());
-      for (const SequenceBatcher::Ready& one : decision.batch) batcher_.done(one.sequence, Clock::now());
+      execute(lock, decision, seat != nullptr);
+      if (seat != nullptr) instances_.gate().release(*seat, !decision.batch.empty(), batcher_.ready());
       if (batcher_.size() > 0) arrival_.notify_one();
     }
+    if (batcher_.size() > 0) arrival_.notify_one();  // in place of this one, which may have been woken for it
+  }
+
+  // Called and left with the lock held. `whole`: until the last of its jobs has ended.
+  void execute(std::unique_lock<std::mutex>& lock, SequenceBatcher::Decision& decision, bool whole) {
+    running_ += static_cast<int>(decision.batch.size());
+    lock.unlock();
+    for (SequenceBatcher::Refused& one : decision.refused) job_of(one.handle)->fail(std::move(one.status));
+    TensorJobs jobs;
+    for (const SequenceBatcher::Ready& one : decision.batch) {
+      jobs.push_back(job_of(one.handle));
+      controls_.add(jobs.back()->inference, one.start, one.end);
+    }
+    if (!jobs.empty() && whole)
+      run_to_the_end(run_, std::move(jobs));
+    else if (!jobs.empty())
+      run_(std::move(jobs), nullptr);
+    lock.lock();
+    running_ -= static_cast<int>(decision.batch.size());
+    for (const SequenceBatcher::Ready& one : decision.batch) batcher_.done(one.sequence, Clock::now());
   }
 
   mutable std::mutex mutex_;
@@ -205,13 +238,14 @@ class SequenceScheduler : public Scheduler {
   RunBatch run_;
   int running_ = 0;
   bool stopping_ = false;
-  std::vector<std::thread> threads_;
+  InstanceThreads instances_;
 };
 
 }  // namespace
 
-std::unique_ptr<Scheduler> make_sequence_scheduler(const TensorModel& model, RunBatch run) {
-  return std::make_unique<SequenceScheduler>(model, std::move(run));
+std::unique_ptr<Scheduler> make_sequence_scheduler(const TensorModel& model, RunBatch run,
+                                                   std::shared_ptr<RateGate> gate) {
+  return std::make_unique<SequenceScheduler>(model, std::move(run), gate);
 }
 
 }  // namespace inazuma

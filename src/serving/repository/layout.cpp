@@ -96,8 +96,8 @@ std::vector<std::string> read_labels(const fs::path& file) {
   return out;
 }
 
-std::string fingerprint(const fs::path& model_directory) {
-  std::vector<std::string> lines;
+Fingerprint fingerprint(const fs::path& model_directory) {
+  std::vector<std::string> configurations, files;
   std::error_code error;
   for (fs::recursive_directory_iterator entry(model_directory, fs::directory_options::follow_directory_symlink, error),
        end;
@@ -105,11 +105,13 @@ std::string fingerprint(const fs::path& model_directory) {
     std::error_code ignored;
     const auto size = entry->is_regular_file(ignored) ? entry->file_size(ignored) : 0;
     const auto time = entry->last_write_time(ignored).time_since_epoch().count();
-    lines.push_back(fmt::format("{}|{}|{}", entry->path().lexically_relative(model_directory).string(), size,
-                                entry->is_directory(ignored) ? 0 : time));
+    const std::string name = entry->path().lexically_relative(model_directory).string();
+    (name == "config.pbtxt" || name == "configs" || name.starts_with("configs/") ? configurations : files)
+        .push_back(fmt::format("{}|{}|{}", name, size, entry->is_directory(ignored) ? 0 : time));
   }
-  std::sort(lines.begin(), lines.end());
-  return fmt::format("{}", fmt::join(lines, "\n"));
+  std::sort(configurations.begin(), configurations.end());
+  std::sort(files.begin(), files.end());
+  return {fmt::format("{}", fmt::join(configurations, "\n")), fmt::format("{}", fmt::join(files, "\n"))};
 }
 
 Status check_model_name(std::string_view name) {

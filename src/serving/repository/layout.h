@@ -36,8 +36,13 @@ Result<std::vector<int64_t>> choose_versions(const inference::ModelVersionPolicy
 /// One label per line; line ends of either kind. not_found.
 std::vector<std::string> read_labels(const std::filesystem::path& file);
 
-/// Changes when any file below the directory is added, removed or written (by names, sizes and times).
-std::string fingerprint(const std::filesystem::path& model_directory);
+/// Each changes when a file of its kind below the directory is added, removed or written (by names, sizes and times).
+struct Fingerprint {
+  std::string configurations;  ///< config.pbtxt and configs/
+  std::string files;           ///< all others
+  bool operator==(const Fingerprint&) const = default;
+};
+Fingerprint fingerprint(const std::filesystem::path& model_directory);
 
 /// A name that may come from outside: not blank, not "." or "..", without '/'. invalid.
 Status check_model_name(std::string_view name);

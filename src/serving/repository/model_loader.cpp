@@ -69,7 +69,7 @@ ServedVersion load_version(const fs::path& directory, const std::shared_ptr<cons
   return {.number = number,
           .state = ModelState::ready,
           .reason = "",
-          .backend = make_model_backend(model, std::move(program), options.cache, std::move(info))};
+          .backend = make_model_backend(model, std::move(program), options.cache, std::move(info), options.gate)};
 }
 
 }  // namespace
@@ -119,14 +119,40 @@ Result<ModelConfig> read_model_config(const fs::path& directory, const std::stri
 
 Result<std::vector<ServedVersion>> load_versions(const fs::path& directory, std::shared_ptr<const ModelConfig> config,
                                                  const LoaderOptions& options, int64_t& failed_version) {
+  return adapt_versions(directory, std::move(config), options, {}, failed_version);
+}
+
+Result<std::vector<ServedVersion>> adapt_versions(const fs::path& directory, std::shared_ptr<const ModelConfig> config,
+                                                  const LoaderOptions& options,
+                                                  const std::vector<ServedVersion>& before, int64_t& failed_version) {
   failed_version = 0;
   return capture([&] {
     const std::vector<int64_t> chosen =
         choose_versions(config->version_policy(), version_directories(directory), config->name()).value();
+    const auto loaded = [&](int64_t number) {
+      const auto found = std::find_if(before.begin(), before.end(), [&](const ServedVersion& version) {
+        return version.number == number && version.state == ModelState::ready;
+      });
+      return found == before.end() ? nullptr : found->backend;
+    };
     std::vector<ServedVersion> out;
+    // What may fail for long comes first: nothing of what serves has changed then.
     for (const int64_t number : chosen) {
       failed_version = number;
-      out.push_back(load_version(directory, config, number, options));
+      if (!loaded(number)) out.push_back(load_version(directory, config, number, options));
+    }
+    std::vector<std::shared_ptr<Backend>> adapted;
+    for (const int64_t number : chosen) {
+      const std::shared_ptr<Backend> kept = loaded(number);
+      if (!kept) continue;
+      failed_version = number;
+      Result<std::shared_ptr<Backend>> changed = with_config(kept, *config);
+      if (!changed.ok()) {
+        for (const auto& one : adapted) (void)with_config(one, *one->tensor_model()->config);
+        throw Error(changed.status());
+      }
+      adapted.push_back(kept);
+      out.push_back({.number = number, .state = ModelState::ready, .reason = "", .backend = std::move(*changed)});
     }
     return out;
   });

@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <google/protobuf/util/message_differencer.h>
+
 #include <atomic>
 #include <cerrno>
 #include <cstring>
@@ -32,6 +34,19 @@ std::string_view code_text(StatusCode code) {
 Status poll_failure(const std::string& model, std::string_view reason) {
   return Status(StatusCode::internal, fmt::format("failed to load '{}', failed to poll from model repository{}{}",
                                                   model, reason.empty() ? "" : ": ", reason));
+}
+
+// What can change without loading weights again, as in the reference.
+bool differ_in_instances_only(const inference::ModelConfig& a, const inference::ModelConfig& b) {
+  google::protobuf::util::MessageDifferencer differ;
+  differ.IgnoreField(inference::ModelConfig::descriptor()->FindFieldByName("instance_group"));
+  differ.IgnoreField(inference::ModelConfig::descriptor()->FindFieldByName("version_policy"));
+  return differ.Compare(a, b);
+}
+
+bool serves(const RepositorySnapshot& snapshot, const std::string& model) {
+  const ServedModel* served = snapshot.find(model);
+  return served != nullptr && served->current() != nullptr && served->current()->state == ModelState::ready;
 }
 
 }  // namespace
@@ -232,32 +247,30 @@ Status ModelManager::load_model(const std::string& model, const LoadOverrides& o
   const std::lock_guard busy(state->busy);
   state->asked_for = state->asked_for || asked_for;
   const fs::path directory = made.empty() ? found->second : made / model;
-  std::string print = overrides.config.empty() ? fingerprint(directory) : "";
-  if (!print.empty() && print == state->fingerprint) {
-    const auto snapshot = core_.repository().snapshot();
-    const ServedModel* served = snapshot->find(model);
-    if (served != nullptr && served->current() != nullptr && served->current()->state == ModelState::ready)
-      return Status();  // nothing changed
+  const Fingerprint print = fingerprint(directory);
+  std::shared_ptr<const inference::ModelConfig> before;
+  if (made.empty() && serves(*core_.repository().snapshot(), model)) {
+    if (overrides.config.empty() && print == state->fingerprint) return Status();  // nothing changed
+    const std::lock_guard lock(mutex_);
+    if (print.files == state->loaded_files) before = state->config;
   }
-  const Status status = load_locked(model, *state, directory, *config, std::move(print));
+  const bool in_place = before != nullptr && differ_in_instances_only(*before, *config);
+  const Status status =
+      in_place ? adapt_locked(model, *state, directory, *config) : load_locked(model, *state, directory, *config);
   if (!status.ok()) {
     forget_files();
     return status;
   }
+  state->fingerprint = overrides.config.empty() ? std::optional(print) : std::nullopt;
+  state->loaded_files = made.empty() ? std::optional(print.files) : std::nullopt;
   if (!state->files.empty()) fs::remove_all(state->files);
   state->files = made;
   return Status();
 }
 
 Status ModelManager::load_locked(const std::string& model, Known& state, const fs::path& directory,
-                                 const inference::ModelConfig& config, std::string fresh_fingerprint) {
-  {
-    const auto snapshot = core_.repository().snapshot();
-    const ServedModel* served = snapshot->find(model);
-    const bool serving =
-        served != nullptr && served->current() != nullptr && served->current()->state == ModelState::ready;
-    if (!serving) core_.repository().replace(model, {ServedVersion{}});
-  }
+                                 const inference::ModelConfig& config) {
+  if (!serves(*core_.repository().snapshot(), model)) core_.repository().replace(model, {ServedVersion{}});
   const auto shared = std::make_shared<const inference::ModelConfig>(config);
   int64_t version = 0;
   Result<std::vector<ServedVersion>> versions = load_versions(directory, shared, options_.loader, version);
@@ -271,7 +284,29 @@ Status ModelManager::load_locked(const std::string& model, Known& state, const f
     for (const ServedVersion& old : served->versions)
       if (old.backend) leaving.push_back({model, old.number, old.backend, false});
   core_.repository().replace(model, std::move(*versions));
-  state.fingerprint = std::move(fresh_fingerprint);
+  {
+    const std::lock_guard lock(mutex_);
+    state.config = shared;
+  }
+  retire(std::move(leaving));
+  return Status();
+}
+
+// Versions that stay are the same with another number of instances: only those that go are let go.
+Status ModelManager::adapt_locked(const std::string& model, Known& state, const fs::path& directory,
+                                  const inference::ModelConfig& config) {
+  const auto shared = std::make_shared<const inference::ModelConfig>(config);
+  const auto snapshot = core_.repository().snapshot();
+  const std::vector<ServedVersion>& before = snapshot->find(model)->versions;
+  int64_t version = 0;
+  Result<std::vector<ServedVersion>> versions = adapt_versions(directory, shared, options_.loader, before, version);
+  if (!versions.ok()) return fail_load(model, version, versions.status());
+  std::vector<Leaving> leaving;
+  for (const ServedVersion& old : before)
+    if (old.backend && std::none_of(versions->begin(), versions->end(),
+                                    [&](const ServedVersion& kept) { return kept.number == old.number; }))
+      leaving.push_back({model, old.number, old.backend, false});
+  core_.repository().replace(model, std::move(*versions));
   {
     const std::lock_guard lock(mutex_);
     state.config = shared;
@@ -336,7 +371,8 @@ void ModelManager::unload_model(const std::string& model) {
                      .backend = nullptr});
   }
   core_.repository().replace(model, std::move(after));
-  state->fingerprint.clear();
+  state->fingerprint.reset();
+  state->loaded_files.reset();
   {
     const std::lock_guard lock(mutex_);
     state->config = nullptr;
@@ -383,12 +419,12 @@ void ModelManager::poll() {
   }
   for (const auto& [name, path] : layout->models) {
     const std::shared_ptr<Known> state = known(name);
-    std::string last;
+    std::optional<Fingerprint> last;
     {
       const std::lock_guard busy(state->busy);
       last = state->fingerprint;
     }
-    const std::string print = fingerprint(path);
+    const Fingerprint print = fingerprint(path);
     // A directory that failed is tried again when it changes, not each time.
     if (print == last) continue;
     const Status status = load_model(name, {}, true, {});

@@ -41,7 +41,9 @@ class ModelManager : public ModelControl {
   struct Known {
     std::mutex busy;  // one load or unload of this model at a time
     // Guarded by `busy`:
-    std::string fingerprint;      // of the directory when it was loaded; "" = loaded with overrides, or not at all
+    std::optional<Fingerprint> fingerprint;  // of the directory when it was loaded; none = by overrides, or not at all
+    std::optional<std::string>
+        loaded_files;             // its `files` when weights were last loaded from it; none = from elsewhere
     bool asked_for = false;       // by name, not only as part of an ensemble
     std::filesystem::path files;  // temporary directory of file overrides, "" = none
     std::shared_ptr<const inference::ModelConfig> config;  // guarded by mutex_; null unless loaded
@@ -57,7 +59,9 @@ class ModelManager : public ModelControl {
   Status load_model(const std::string& model, const LoadOverrides& overrides, bool asked_for,
                     std::vector<std::string> above);
   Status load_locked(const std::string& model, Known& state, const std::filesystem::path& directory,
-                     const inference::ModelConfig& config, std::string fresh_fingerprint);
+                     const inference::ModelConfig& config);
+  Status adapt_locked(const std::string& model, Known& state, const std::filesystem::path& directory,
+                      const inference::ModelConfig& config);
   Status fail_load(const std::string& model, int64_t version, const Status& reason);
   std::filesystem::path write_overrides(const std::string& model, const LoadOverrides& overrides) const;
   void unload_model(const std::string& model);
