@@ -14,14 +14,18 @@ extra() {
   timeout -k 10 "$left" "scripts/$1.sh" || code=$?
   if ((code == 124 || code == 137)); then left_out+=("$1"); else return "$code"; fi
 }
-trap 'code=$?; [[ $code -eq 0 ]] || echo "==> FAILED (exit $code) after $((SECONDS - begin)) s"; exit $code' EXIT
+python_env=
+trap 'code=$?; [[ -z $python_env ]] || kill "$python_env" 2>/dev/null || true; [[ $code -eq 0 ]] || echo "==> FAILED (exit $code) after $((SECONDS - begin)) s"; exit $code' EXIT
 
 scripts/install_packages.sh test
+scripts/python_env.sh &  # waits for the network while the compiler works
+python_env=$!
 scripts/build.sh release
 echo "==> Running unit, golden and property tests"
 ctest --test-dir build/release -L fast -LE slow -j2 --output-on-failure --progress
 echo "==> Running the server under real clients"
-scripts/python_env.sh
+wait "$python_env"
+python_env=
 build/venv/bin/python -m pytest -q tests/e2e -p no:cacheprovider
 if [[ -n ${CI:-} ]]; then
   if command -v nvcc >/dev/null; then

@@ -9,18 +9,6 @@ namespace {
 
 constexpr size_t kLongestText = size_t{1} << 30;
 
-struct SpecialKey {
-  const char* key;
-  std::optional<int32_t> SpecialTokens::*id;
-};
-// The order in which transformers lists and registers special tokens.
-constexpr std::array<SpecialKey, 7> kSpecialKeys = {{{"bos_token", &SpecialTokens::bos},
-                                                     {"eos_token", &SpecialTokens::eos},
-                                                     {"unk_token", &SpecialTokens::unk},
-                                                     {"sep_token", &SpecialTokens::sep},
-                                                     {"pad_token", &SpecialTokens::pad},
-                                                     {"cls_token", &SpecialTokens::cls},
-                                                     {"mask_token", &SpecialTokens::mask}}};
 constexpr const char* kAdditional = "additional_special_tokens";
 
 }  // namespace

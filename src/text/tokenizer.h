@@ -1,6 +1,7 @@
 #pragma once
 // Text to ids and back, exactly as the tokenizer class named in a model directory does it in transformers 4.57.
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -50,6 +51,19 @@ struct EncodeOptions {
 struct SpecialTokens {
   std::optional<int32_t> unk, pad, cls, sep, mask, bos, eos;
 };
+
+/// What configuration files call them, in the order in which transformers lists and registers them.
+struct SpecialKey {
+  const char* key;
+  std::optional<int32_t> SpecialTokens::*id;
+};
+inline constexpr std::array<SpecialKey, 7> kSpecialKeys = {{{"bos_token", &SpecialTokens::bos},
+                                                            {"eos_token", &SpecialTokens::eos},
+                                                            {"unk_token", &SpecialTokens::unk},
+                                                            {"sep_token", &SpecialTokens::sep},
+                                                            {"pad_token", &SpecialTokens::pad},
+                                                            {"cls_token", &SpecialTokens::cls},
+                                                            {"mask_token", &SpecialTokens::mask}}};
 
 /// Immutable and shared between threads.
 class Tokenizer {

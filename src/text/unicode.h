@@ -35,6 +35,9 @@ struct AlignedText {
   std::string utf8() const { return utf8(0, size()); }
 };
 
+/// U+FFFD, what stands for bytes that are no text.
+inline constexpr std::string_view kReplacementUtf8 = "\xEF\xBF\xBD";
+
 /// Decodes as Python's bytes.decode("utf-8", "replace"): each maximal ill-formed part becomes one U+FFFD, surrogates
 /// and overlong forms are ill-formed. Never fails; the result holds scalar values only.
 std::u32string decode_utf8(std::string_view bytes);

@@ -9,6 +9,9 @@
 
 namespace inazuma::test {
 
+/// How long something that happens at once may take on a busy machine.
+inline constexpr std::chrono::seconds kSoon{15};
+
 struct Reply {
   int status = 0;
   std::map<std::string, std::string> headers;  ///< names in lower case

@@ -22,11 +22,10 @@ using test::grpc_message;
 using test::GrpcReply;
 using test::header_block;
 using test::Http2Client;
+using test::kSoon;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-
-constexpr auto kSoon = 15s;
 
 class Grpc : public testing::Test {
  protected:

@@ -154,7 +154,7 @@ TEST(JsonDocument, LongKeysCostOnce) {
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
 }
 
-class Fields : public testing::Test {
+class FieldsTest : public testing::Test {
  protected:
   Status status(std::string_view body, const std::function<void(JsonFields&)>& use) {
     return capture([&] {
@@ -170,7 +170,7 @@ class Fields : public testing::Test {
   }
 };
 
-TEST_F(Fields, ReadTypes) {
+TEST_F(FieldsTest, ReadTypes) {
   const JsonDocument document(
       R"({"s":"あ","b":false,"i":-3,"u":18446744073709551615,"r":0.5,"n":null,"l":["a","b"],"whole":2})");
   JsonFields fields(document.root());
@@ -187,7 +187,7 @@ TEST_F(Fields, ReadTypes) {
   EXPECT_THAT(fields.unknown(), IsEmpty());
 }
 
-TEST_F(Fields, NameFieldValueAndRange) {
+TEST_F(FieldsTest, NameFieldValueAndRange) {
   expect_invalid(R"({"top_k": -1})", [](JsonFields& f) { f.integer("top_k", 1, 9); },
                  "parameters.top_k is -1, must be an integer in [1, 9]");
   expect_invalid(R"({"top_k": 10})", [](JsonFields& f) { f.integer("top_k", 1, 9); },
@@ -209,14 +209,14 @@ TEST_F(Fields, NameFieldValueAndRange) {
   expect_invalid(R"({"s": []})", [](JsonFields& f) { f.text("s"); }, "parameters.s is an array, must be a string");
 }
 
-TEST_F(Fields, ShowHostileValuesShortAndEscaped) {
+TEST_F(FieldsTest, ShowHostileValuesShortAndEscaped) {
   const Status got =
       status("{\"top_p\": \"\\u001b[31m" + std::string(5000, 'x') + "\"}", [](JsonFields& f) { f.real("top_p"); });
   EXPECT_LT(got.message().size(), 200u);
   EXPECT_EQ(got.message().find('\x1b'), std::string::npos);
 }
 
-TEST_F(Fields, OnlyObjectsHaveFields) {
+TEST_F(FieldsTest, OnlyObjectsHaveFields) {
   const auto none = [](JsonFields&) {};
   EXPECT_EQ(status("[1]", none).code(), StatusCode::invalid);
   EXPECT_EQ(capture([] { JsonFields(JsonDocument("[1]").root()); }).code(), StatusCode::malformed);
@@ -224,7 +224,7 @@ TEST_F(Fields, OnlyObjectsHaveFields) {
   EXPECT_THAT(status("3", none).message(), HasSubstr("parameters must be a JSON object, is 3"));
 }
 
-TEST_F(Fields, TellWhatNobodyAskedFor) {
+TEST_F(FieldsTest, TellWhatNobodyAskedFor) {
   const JsonDocument document(R"({"top_k": 1, "max_new_token": 3, "x": 0})");
   JsonFields fields(document.root());
   (void)fields.integer("top_k", 0, 9);
@@ -235,7 +235,7 @@ TEST_F(Fields, TellWhatNobodyAskedFor) {
   EXPECT_EQ(nearest("completely_other", fields.known()), std::nullopt);
 }
 
-TEST_F(Fields, AHugeNameIsNoSlip) {
+TEST_F(FieldsTest, AHugeNameIsNoSlip) {
   const std::vector<std::string> known(100, "repetition_penalty");
   const auto begin = std::chrono::steady_clock::now();
   EXPECT_EQ(nearest(std::string(2000000, 'r'), known), std::nullopt);

@@ -16,10 +16,9 @@ namespace {
 using namespace std::chrono_literals;
 using test::Client;
 using test::get;
+using test::kSoon;
 using test::post;
 using testing::HasSubstr;
-
-constexpr auto kSoon = 15s;
 
 class Server : public testing::Test {
  protected:

@@ -15,11 +15,6 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-std::string slow(const std::string& more, int ms = 150) {
-  return std::string(kIdentity) + more +
-         fmt::format(" parameters {{ key: \"execute_delay_ms\" value {{ string_value: \"{}\" }} }}", ms);
-}
-
 inference::ModelStatistics statistics(const RepositoryHarness& repository, const std::string& model) {
   return repository.core.statistics(model, -1).value().at(0);
 }

@@ -7,20 +7,18 @@
 
 #include <map>
 
+#include "repository/simulated_clock.h"
 #include "serving/batching/dynamic_batcher.h"
 
 namespace inazuma {
 namespace {
 
 using std::chrono::milliseconds;
+using test::at;
+using test::kStart;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-
-const Clock::time_point kStart = Clock::time_point{} + std::chrono::hours(1);
-Clock::time_point at(int ms) {
-  return kStart + milliseconds(ms);
-}
 
 DynamicBatcher::Item item(uint64_t handle, int rows = 1, uint64_t priority = 0) {
   return {.handle = handle, .rows = rows, .priority = priority, .timeout = {}, .match = "", .cancel = nullptr};

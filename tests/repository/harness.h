@@ -112,6 +112,12 @@ input [ { name: "IN" data_type: TYPE_FP32 dims: [ -1 ] } ]
 output [ { name: "OUT" data_type: TYPE_FP32 dims: [ -1 ] } ]
 )";
 
+/// The same model, whose executions take `ms`.
+inline std::string slow(const std::string& more, int ms = 150) {
+  return fmt::format("{} parameters {{ key: \"execute_delay_ms\" value {{ string_value: \"{}\" }} }} {}", kIdentity, ms,
+                     more);
+}
+
 inline TensorInference floats(std::vector<float> values, const std::string& name = "IN") {
   TensorInference out;
   const auto count = static_cast<int64_t>(values.size());

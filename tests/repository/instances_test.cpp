@@ -13,10 +13,6 @@ using testing::HasSubstr;
 namespace inazuma::test {
 namespace {
 
-std::string slow(const std::string& more, int delay = 150) {
-  return fmt::format("{} parameters {{ key: \"execute_delay_ms\" value {{ string_value: \"{}\" }} }} {}", kIdentity,
-                     delay, more);
-}
 std::string instances(int count) {
   return fmt::format("instance_group {{ kind: KIND_CPU count: {} }}", count);
 }

@@ -5,20 +5,18 @@
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
 
+#include "repository/simulated_clock.h"
 #include "serving/batching/sequence_batcher.h"
 
 namespace inazuma {
 namespace {
 
 using std::chrono::milliseconds;
+using test::at;
+using test::kStart;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-
-const Clock::time_point kStart = Clock::time_point{} + std::chrono::hours(1);
-Clock::time_point at(int ms) {
-  return kStart + milliseconds(ms);
-}
 
 SequenceBatcher::Item item(uint64_t handle, const std::string& sequence, bool start = false, bool end = false) {
   return {.handle = handle,

@@ -60,4 +60,24 @@ Result<std::shared_ptr<TlsContext>> make_tls_context(const TlsFiles& files, cons
   });
 }
 
+void Wire::async_handshake(std::function<void(boost::system::error_code)> handler) {
+  if (tls_) return tls_->async_handshake(ssl::stream_base::server, std::move(handler));
+  boost::asio::post(get_executor(), [handler = std::move(handler)] { handler({}); });
+}
+
+void Wire::async_end(std::function<void(boost::system::error_code)> handler) {
+  if (tls_) return tls_->async_shutdown(std::move(handler));
+  boost::asio::post(get_executor(), [handler = std::move(handler)] { handler({}); });
+}
+
+void Wire::read(boost::asio::mutable_buffer into, WireHandler done) {
+  if (tls_) return tls_->async_read_some(into, std::move(done));
+  tcp_.async_read_some(into, std::move(done));
+}
+
+void Wire::write(const Gathered& from, WireHandler done) {
+  if (tls_) return tls_->async_write_some(from, std::move(done));
+  tcp_.async_write_some(from, std::move(done));
+}
+
 }  // namespace inazuma

@@ -13,15 +13,9 @@ namespace inazuma {
 
 namespace {
 
-Clock::duration micros(uint64_t count) {
-  // Beyond a year nobody waits, and the clock's 64 bits would overflow.
-  constexpr uint64_t kMost = 366ULL * 24 * 3600 * 1'000'000;
-  return std::chrono::microseconds(std::min(count, kMost));
-}
-
 QueuePolicy policy_of(const inference::ModelQueuePolicy& policy) {
   return {.delay = policy.timeout_action() == inference::ModelQueuePolicy::DELAY,
-          .timeout = micros(policy.default_timeout_microseconds()),
+          .timeout = bounded_micros(policy.default_timeout_microseconds()),
           .allow_override = policy.allow_timeout_override(),
           .max_size = policy.max_queue_size()};
 }
@@ -33,7 +27,7 @@ BatcherOptions batcher_options(const inference::ModelConfig& config) {
   if (!out.batching) return out;
   const auto& dynamic = config.dynamic_batching();
   out.preferred.assign(dynamic.preferred_batch_size().begin(), dynamic.preferred_batch_size().end());
-  out.max_delay = micros(dynamic.max_queue_delay_microseconds());
+  out.max_delay = bounded_micros(dynamic.max_queue_delay_microseconds());
   out.levels = dynamic.priority_levels();
   out.default_level = dynamic.default_priority_level();
   out.policy = policy_of(dynamic.default_queue_policy());
@@ -131,7 +125,7 @@ class BatchScheduler : public Scheduler {
     DynamicBatcher::Item item{.handle = 0,
                               .rows = job->batch,
                               .priority = job->inference.priority,
-                              .timeout = micros(job->inference.timeout_us),
+                              .timeout = bounded_micros(job->inference.timeout_us),
                               .match = matcher_(job->inference),
                               .cancel = job->cancel};
     std::unique_lock lock(mutex_);
@@ -258,6 +252,11 @@ void run_to_the_end(const RunBatch& run, TensorJobs jobs) {
   std::future<void> end = over->get_future();
   run(std::move(jobs), std::shared_ptr<void>(nullptr, [over](void*) { over->set_value(); }));
   end.wait();
+}
+
+Clock::duration bounded_micros(uint64_t count) {
+  constexpr uint64_t kMost = 366ULL * 24 * 3600 * 1'000'000;
+  return std::chrono::microseconds(std::min(count, kMost));
 }
 
 std::unique_ptr<Scheduler> make_batch_scheduler(const TensorModel& model, RunBatch run, bool quick,

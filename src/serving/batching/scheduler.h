@@ -40,4 +40,7 @@ std::unique_ptr<Scheduler> make_sequence_scheduler(const TensorModel& model, Run
 /// A batch of an instance that holds resources: returns when all of its jobs have ended.
 void run_to_the_end(const RunBatch& run, TensorJobs jobs);
 
+/// A configured wait; beyond a year nobody waits, and the clock's 64 bits would overflow.
+Clock::duration bounded_micros(uint64_t count);
+
 }  // namespace inazuma

@@ -16,11 +16,6 @@ namespace {
 
 using inference::ModelSequenceBatching;
 
-Clock::duration micros(uint64_t count) {
-  constexpr uint64_t kMost = 366ULL * 24 * 3600 * 1'000'000;
-  return std::chrono::microseconds(std::min(count, kMost));
-}
-
 SequenceBatcherOptions options_for(const TensorModel& model) {
   const ModelSequenceBatching& config = model.config->sequence_batching();
   SequenceBatcherOptions out;
@@ -28,14 +23,14 @@ SequenceBatcherOptions options_for(const TensorModel& model) {
   out.oldest = config.has_oldest();
   out.instances = static_cast<int>(instance_specs(*model.config, false).size());
   out.max_batch = std::max(1, model.max_batch_size);
-  out.idle = micros(config.max_sequence_idle_microseconds());
+  out.idle = bounded_micros(config.max_sequence_idle_microseconds());
   if (out.oldest) {
     out.slots = config.oldest().max_candidate_sequences();
-    out.max_delay = micros(config.oldest().max_queue_delay_microseconds());
+    out.max_delay = bounded_micros(config.oldest().max_queue_delay_microseconds());
     out.preferred.assign(config.oldest().preferred_batch_size().begin(), config.oldest().preferred_batch_size().end());
   } else {
     out.slots = out.max_batch;
-    out.max_delay = micros(config.direct().max_queue_delay_microseconds());
+    out.max_delay = bounded_micros(config.direct().max_queue_delay_microseconds());
     out.minimum_utilization = config.direct().minimum_slot_utilization();
   }
   return out;
@@ -161,7 +156,7 @@ class SequenceScheduler : public Scheduler {
         .shown = text != nullptr ? *text : std::to_string(std::get<uint64_t>(inference.sequence)),
         .start = inference.sequence_start,
         .end = inference.sequence_end,
-        .timeout = micros(inference.timeout_us),
+        .timeout = bounded_micros(inference.timeout_us),
         .cancel = job->cancel};
     const Clock::time_point now = job->queued = Clock::now();
     Status status;

@@ -8,12 +8,12 @@ namespace inazuma::fastertransformer {
 
 namespace {
 
-using inference::DataType;
+using WireType = inference::DataType;
 using inference::ModelConfig;
 
 constexpr int kMaxBatch = 1024;  ///< of the configurations that the original ships
 
-void add_input(ModelConfig& config, const char* name, DataType type, std::initializer_list<int64_t> dims,
+void add_input(ModelConfig& config, const char* name, WireType type, std::initializer_list<int64_t> dims,
                bool optional) {
   inference::ModelInput& input = *config.add_input();
   input.set_name(name);
@@ -23,12 +23,12 @@ void add_input(ModelConfig& config, const char* name, DataType type, std::initia
 }
 
 /// [B, 1] at the client.
-void add_scalar(ModelConfig& config, const char* name, DataType type, bool optional = true) {
+void add_scalar(ModelConfig& config, const char* name, WireType type, bool optional = true) {
   add_input(config, name, type, {1}, optional);
   (void)config.mutable_input(config.input_size() - 1)->mutable_reshape();
 }
 
-void add_output(ModelConfig& config, const char* name, DataType type, std::initializer_list<int64_t> dims) {
+void add_output(ModelConfig& config, const char* name, WireType type, std::initializer_list<int64_t> dims) {
   inference::ModelOutput& output = *config.add_output();
   output.set_name(name);
   output.set_data_type(type);
@@ -53,7 +53,7 @@ void add_decoding_options(ModelConfig& config) {
   add_input(config, "bad_words_list", inference::TYPE_INT32, {2, -1}, true);
 }
 
-void add_inputs(ModelConfig& config, ConvertedFamily family, DataType states) {
+void add_inputs(ModelConfig& config, ConvertedFamily family, WireType states) {
   if (family == ConvertedFamily::bert) {
     add_input(config, "input_hidden_state", states, {-1, -1}, false);
     return add_scalar(config, "sequence_lengths", inference::TYPE_INT32, false);
@@ -69,9 +69,9 @@ void add_inputs(ModelConfig& config, ConvertedFamily family, DataType states) {
   add_decoding_options(config);
 }
 
-void add_outputs(ModelConfig& config, ConvertedFamily family, DataType states) {
+void add_outputs(ModelConfig& config, ConvertedFamily family, WireType states) {
   if (family == ConvertedFamily::bert) return add_output(config, "output_hidden_state", states, {-1, -1});
-  const DataType ids = family == ConvertedFamily::gpt ? inference::TYPE_UINT32 : inference::TYPE_INT32;
+  const WireType ids = family == ConvertedFamily::gpt ? inference::TYPE_UINT32 : inference::TYPE_INT32;
   add_output(config, "output_ids", ids, {-1, -1});
   add_output(config, "sequence_length", ids, {-1});
   if (family == ConvertedFamily::gpt) add_output(config, "response_input_lengths", inference::TYPE_INT32, {-1});
@@ -84,7 +84,7 @@ void add_outputs(ModelConfig& config, ConvertedFamily family, DataType states) {
 void complete(ModelConfig& config, ConvertedFamily family) {
   const auto type = config.parameters().find("data_type");
   const std::string text = type == config.parameters().end() ? "fp16" : type->second.string_value();
-  const DataType states = text == "fp32"   ? inference::TYPE_FP32
+  const WireType states = text == "fp32"   ? inference::TYPE_FP32
                           : text == "bf16" ? inference::TYPE_BF16
                                            : inference::TYPE_FP16;
   if (config.max_batch_size() == 0 && config.input().empty()) config.set_max_batch_size(kMaxBatch);

@@ -19,18 +19,18 @@ std::string error_text(int code) {
   return reinterpret_cast<const char*>(text);
 }
 
-template <auto release>
-struct Release {
-  template <class T>
-  void operator()(T* object) const {
-    release(object);
-  }
-};
-using MatchData = std::unique_ptr<pcre2_match_data, Release<pcre2_match_data_free>>;
-
 }  // namespace
 
 struct Pattern::Program {
+  template <auto release>
+  struct Release {
+    template <class T>
+    void operator()(T* object) const {
+      release(object);
+    }
+  };
+  using MatchData = std::unique_ptr<pcre2_match_data, Release<pcre2_match_data_free>>;
+
   std::unique_ptr<pcre2_code, Release<pcre2_code_free>> code;
   std::unique_ptr<pcre2_match_context, Release<pcre2_match_context_free>> context;
   std::string expression;
@@ -71,7 +71,7 @@ std::optional<Pattern::Found> Pattern::search(std::string_view text, size_t from
     if (at == std::string_view::npos) return std::nullopt;
     return Found{at, at + literal_.size()};
   }
-  thread_local const MatchData data(pcre2_match_data_create(1, nullptr));
+  thread_local const Program::MatchData data(pcre2_match_data_create(1, nullptr));
   const auto match = [&](uint32_t options) {
     return pcre2_match(program_->code.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
                        PCRE2_NO_UTF_CHECK | options, data.get(), program_->context.get());

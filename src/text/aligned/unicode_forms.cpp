@@ -77,12 +77,12 @@ std::vector<CharChange> recompose(const std::vector<Mark>& marks) {
   std::vector<CharChange> out;
   std::optional<CharChange> base;
   std::vector<CharChange> waiting;  // marks behind `base` that did not compose
-  std::optional<uint8_t> last;      // class of the last of them
+  int last = -1;                    // class of the last of them
   const auto flush = [&] {
     if (base) out.push_back(*base);
     out.insert(out.end(), waiting.begin(), waiting.end());
     waiting.clear();
-    last.reset();
+    last = -1;
     base.reset();
   };
   for (const Mark& mark : marks) {
@@ -94,7 +94,7 @@ std::vector<CharChange> recompose(const std::vector<Mark>& marks) {
       }
       continue;
     }
-    const bool blocked = last && *last >= mark.combining;
+    const bool blocked = last >= mark.combining;
     const char32_t composed = blocked ? 0 : compose(base->point, mark.change.point);
     if (composed != 0) {
       base = CharChange{composed, base->change + mark.change.change - 1};

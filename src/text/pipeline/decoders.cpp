@@ -112,7 +112,7 @@ class ByteFallbackDecoder : public PipelineDecoder {
       if (replace_ill_formed(bytes) == bytes) {
         out.push_back(bytes);
       } else {
-        out.insert(out.end(), bytes.size(), "\xEF\xBF\xBD");
+        out.insert(out.end(), bytes.size(), std::string(kReplacementUtf8));
       }
       bytes.clear();
     };

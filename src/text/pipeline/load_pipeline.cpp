@@ -11,7 +11,7 @@ namespace {
 using nlohmann::json;
 using Path = std::filesystem::path;
 
-enum class Family { plain, bert, roberta, t5, llama };
+enum class FastFamily { plain, bert, roberta, t5, llama };
 
 struct TokenDefault {
   std::string_view key, text;
@@ -19,7 +19,7 @@ struct TokenDefault {
 /// A Fast class: what it sets when tokenizer_config.json says nothing, and what it changes in the pipeline.
 struct FastClass {
   std::string_view name;  // without "Fast"
-  Family family;
+  FastFamily family;
   std::array<TokenDefault, 7> defaults;
 };
 
@@ -44,20 +44,20 @@ constexpr std::array<TokenDefault, 7> kLlamaTokens = {
 constexpr std::array<TokenDefault, 7> kQwenTokens = {
     {{"eos_token", "<|endoftext|>"}, {"unk_token", "<|endoftext|>"}, {"pad_token", "<|endoftext|>"}}};
 
-constexpr std::array<FastClass, 13> kClasses = {{{"PreTrainedTokenizer", Family::plain, {}},
-                                                 {"TokenizersBackend", Family::plain, {}},
-                                                 {"BertTokenizer", Family::bert, kBertTokens},
-                                                 {"DistilBertTokenizer", Family::bert, kBertTokens},
-                                                 {"ElectraTokenizer", Family::bert, kBertTokens},
-                                                 {"GPT2Tokenizer", Family::plain, kGpt2Tokens},
-                                                 {"T5Tokenizer", Family::t5, kT5Tokens},
-                                                 {"MT5Tokenizer", Family::t5, kT5Tokens},
-                                                 {"RobertaTokenizer", Family::roberta, kRobertaTokens},
-                                                 {"BartTokenizer", Family::roberta, kRobertaTokens},
-                                                 {"XLMRobertaTokenizer", Family::plain, kRobertaTokens},
-                                                 {"LlamaTokenizer", Family::llama, kLlamaTokens},
-                                                 {"Qwen2Tokenizer", Family::plain, kQwenTokens}}};
-constexpr std::array<std::pair<std::string_view, std::string_view>, 11> kModelTypes = {
+constexpr std::array<FastClass, 13> kFastClasses = {{{"PreTrainedTokenizer", FastFamily::plain, {}},
+                                                     {"TokenizersBackend", FastFamily::plain, {}},
+                                                     {"BertTokenizer", FastFamily::bert, kBertTokens},
+                                                     {"DistilBertTokenizer", FastFamily::bert, kBertTokens},
+                                                     {"ElectraTokenizer", FastFamily::bert, kBertTokens},
+                                                     {"GPT2Tokenizer", FastFamily::plain, kGpt2Tokens},
+                                                     {"T5Tokenizer", FastFamily::t5, kT5Tokens},
+                                                     {"MT5Tokenizer", FastFamily::t5, kT5Tokens},
+                                                     {"RobertaTokenizer", FastFamily::roberta, kRobertaTokens},
+                                                     {"BartTokenizer", FastFamily::roberta, kRobertaTokens},
+                                                     {"XLMRobertaTokenizer", FastFamily::plain, kRobertaTokens},
+                                                     {"LlamaTokenizer", FastFamily::llama, kLlamaTokens},
+                                                     {"Qwen2Tokenizer", FastFamily::plain, kQwenTokens}}};
+constexpr std::array<std::pair<std::string_view, std::string_view>, 11> kFastModelTypes = {
     {{"bert", "BertTokenizer"},
      {"distilbert", "DistilBertTokenizer"},
      {"electra", "ElectraTokenizer"},
@@ -69,8 +69,6 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 11> kModelTy
      {"xlm-roberta", "XLMRobertaTokenizer"},
      {"llama", "LlamaTokenizer"},
      {"qwen2", "Qwen2Tokenizer"}}};
-constexpr std::array<std::string_view, 7> kSpecialKeys = {"bos_token", "eos_token", "unk_token", "sep_token",
-                                                          "pad_token", "cls_token", "mask_token"};
 constexpr std::string_view kAdditional = "additional_special_tokens";
 
 std::string text_member(const json& values, const char* key) {
@@ -85,15 +83,15 @@ const FastClass& choose_class(const TokenizerConfig& config) {
     const json model = read_json_file(path);
     name = text_member(model, "tokenizer_class");
     const std::string type = text_member(model, "model_type");
-    for (const auto& [known, tokenizer] : kModelTypes) {
+    for (const auto& [known, tokenizer] : kFastModelTypes) {
       if (name.empty() && known == type) name = tokenizer;
     }
   }
-  if (name.empty()) return kClasses[0];
+  if (name.empty()) return kFastClasses[0];
   const std::string shown = name;
   if (name.ends_with("Fast")) name.resize(name.size() - 4);
   std::string all;
-  for (const FastClass& known : kClasses) {
+  for (const FastClass& known : kFastClasses) {
     if (known.name == name) return known;
     all += (all.empty() ? "" : ", ") + std::string(known.name) + "Fast";
   }
@@ -141,8 +139,9 @@ void add_sentinels(const TokenizerConfig& config, std::vector<Special>& all) {
 std::vector<Special> special_tokens(const TokenizerConfig& config, const FastClass& fast) {
   std::vector<Special> all;
   const json& values = config.values();
-  for (std::string_view key : kSpecialKeys) {
-    if (auto token = config.special_token(key)) {
+  for (const SpecialKey& special : kSpecialKeys) {
+    const std::string_view key = special.key;
+    if (auto token = config.special_token(special.key)) {
       const bool flags = has_flags(config, values.at(std::string(key)), *token);
       all.push_back({std::string(key), *token, flags});
     } else if (!values.contains(key)) {
@@ -150,17 +149,17 @@ std::vector<Special> special_tokens(const TokenizerConfig& config, const FastCla
         if (other.key == key) all.push_back({std::string(key), bare_special(other.text), false});
       }
     }
-    const bool strips_mask = fast.family == Family::roberta || fast.name == "XLMRobertaTokenizer";
+    const bool strips_mask = fast.family == FastFamily::roberta || fast.name == "XLMRobertaTokenizer";
     if (key == "mask_token" && strips_mask && !all.empty() && all.back().key == key && !all.back().has_flags) {
       all.back().has_flags = true;
       all.back().token.lstrip = true;
-      all.back().token.normalized = fast.family != Family::roberta;
+      all.back().token.normalized = fast.family != FastFamily::roberta;
     }
   }
   for (const AddedToken& token : config.additional_special_tokens()) {
     all.push_back({std::string(kAdditional), token, has_flags(config, json(), token)});
   }
-  if (fast.family == Family::t5) add_sentinels(config, all);
+  if (fast.family == FastFamily::t5) add_sentinels(config, all);
   return all;
 }
 
@@ -269,11 +268,11 @@ std::shared_ptr<const Tokenizer> make(const TokenizerConfig& config, json pipeli
   for (const Special& other : special) settings.special.emplace_back(other.key, other.token.content);
   settings.model_max_length = config.model_max_length();
   settings.clean_up = config.flag("clean_up_tokenization_spaces", clean_up_default);
-  if (fast.family == Family::bert) override_bert(config, pipeline);
-  if (fast.family == Family::roberta) override_roberta(config, pipeline);
+  if (fast.family == FastFamily::bert) override_bert(config, pipeline);
+  if (fast.family == FastFamily::roberta) override_roberta(config, pipeline);
   override_prefix_space(config, pipeline);
   auto tokenizer = std::make_shared<const PipelineTokenizer>(pipeline, settings);
-  if (fast.family != Family::llama) return tokenizer;
+  if (fast.family != FastFamily::llama) return tokenizer;
   override_llama(config, special, pipeline, *tokenizer);
   return std::make_shared<const PipelineTokenizer>(pipeline, settings);
 }

@@ -12,18 +12,6 @@ namespace {
 
 constexpr size_t kLongestText = size_t{1} << 30;
 
-struct SpecialKey {
-  std::string_view key;
-  std::optional<int32_t> SpecialTokens::*id;
-};
-constexpr std::array<SpecialKey, 7> kSpecialKeys = {{{"bos_token", &SpecialTokens::bos},
-                                                     {"eos_token", &SpecialTokens::eos},
-                                                     {"unk_token", &SpecialTokens::unk},
-                                                     {"sep_token", &SpecialTokens::sep},
-                                                     {"pad_token", &SpecialTokens::pad},
-                                                     {"cls_token", &SpecialTokens::cls},
-                                                     {"mask_token", &SpecialTokens::mask}}};
-
 void keep(ProcessedText& text, size_t count, TruncationSide side) {
   const size_t size = text.encoding.size();
   if (count >= size) return;

@@ -4,12 +4,6 @@
 
 namespace inazuma {
 
-namespace {
-
-constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
-
-}  // namespace
-
 size_t leading_length(std::string_view text) {
   const auto first = static_cast<unsigned char>(text[0]);
   const size_t length = first < 0xC0 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
@@ -50,7 +44,7 @@ PieceNormalizer::Chunk PieceNormalizer::chunk(std::string_view input) const {
   }
   if (auto match = charsmap_.longest(input)) return {match->replacement, match->length};
   const size_t length = well_formed_length(input);
-  if (length == 0) return {kReplacement, 1};
+  if (length == 0) return {kReplacementUtf8, 1};
   return {input.substr(0, length), length};
 }
 

@@ -7,8 +7,6 @@ namespace inazuma {
 
 namespace {
 
-constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
-
 NormalizerSpec with_prefix(NormalizerSpec spec, std::optional<bool> add_dummy_prefix) {
   spec.add_dummy_prefix = add_dummy_prefix.value_or(spec.add_dummy_prefix);
   return spec;
@@ -18,7 +16,7 @@ NormalizerSpec with_prefix(NormalizerSpec spec, std::optional<bool> add_dummy_pr
 void append_repaired(std::string& out, std::string_view bytes) {
   while (!bytes.empty()) {
     const size_t length = well_formed_length(bytes);
-    out += length == 0 ? kReplacement : bytes.substr(0, length);
+    out += length == 0 ? kReplacementUtf8 : bytes.substr(0, length);
     bytes.remove_prefix(std::max<size_t>(length, 1));
   }
 }

@@ -6,13 +6,13 @@
 #include <fstream>
 #include <system_error>
 
+#include "text/tokenizer.h"
+
 namespace inazuma {
 
 namespace {
 
 using Json = nlohmann::json;
-constexpr std::array kSpecialKeys = {"bos_token", "eos_token", "unk_token", "sep_token",
-                                     "pad_token", "cls_token", "mask_token"};
 
 bool read_flag(const Json& value, const char* key, bool fallback, std::string_view place) {
   auto found = value.find(key);
@@ -99,7 +99,7 @@ void TokenizerConfig::read_legacy_special_tokens() {
 
 void TokenizerConfig::read_legacy_added_tokens() {
   std::vector<std::string> special;
-  for (const char* key : kSpecialKeys) {
+  for (const auto& [key, member] : kSpecialKeys) {
     if (auto token = special_token(key)) special.push_back(token->content);
   }
   for (const AddedToken& token : additional_special_tokens()) special.push_back(token.content);

@@ -36,21 +36,21 @@ constexpr std::array<NamedType, 10> kStorageTypes{{{"torch FloatStorage", DType:
                                                    {"torch ByteStorage", DType::u8},
                                                    {"torch BoolStorage", DType::boolean}}};
 
-constexpr std::array<NamedType, 15> kElementTypes{{{"torch float32", DType::f32},
-                                                   {"torch float", DType::f32},
-                                                   {"torch float64", DType::f64},
-                                                   {"torch double", DType::f64},
-                                                   {"torch float16", DType::f16},
-                                                   {"torch half", DType::f16},
-                                                   {"torch bfloat16", DType::bf16},
-                                                   {"torch int64", DType::i64},
-                                                   {"torch long", DType::i64},
-                                                   {"torch int32", DType::i32},
-                                                   {"torch int", DType::i32},
-                                                   {"torch int16", DType::i16},
-                                                   {"torch int8", DType::i8},
-                                                   {"torch uint8", DType::u8},
-                                                   {"torch bool", DType::boolean}}};
+constexpr std::array<NamedType, 15> kTorchTypes{{{"torch float32", DType::f32},
+                                                 {"torch float", DType::f32},
+                                                 {"torch float64", DType::f64},
+                                                 {"torch double", DType::f64},
+                                                 {"torch float16", DType::f16},
+                                                 {"torch half", DType::f16},
+                                                 {"torch bfloat16", DType::bf16},
+                                                 {"torch int64", DType::i64},
+                                                 {"torch long", DType::i64},
+                                                 {"torch int32", DType::i32},
+                                                 {"torch int", DType::i32},
+                                                 {"torch int16", DType::i16},
+                                                 {"torch int8", DType::i8},
+                                                 {"torch uint8", DType::u8},
+                                                 {"torch bool", DType::boolean}}};
 
 std::optional<DType> lookup(std::span<const NamedType> table, std::string_view name) {
   for (const NamedType& type : table)
@@ -134,7 +134,7 @@ class Builder {
   }
 
   DType element_type(const Node& node) const {
-    const auto dtype = lookup(kElementTypes, node.kind == Kind::global ? node.text : std::string_view());
+    const auto dtype = lookup(kTorchTypes, node.kind == Kind::global ? node.text : std::string_view());
     if (dtype) return *dtype;
     if (node.kind != Kind::global) throw malformed("its element type is damaged");
     throw fail(
