@@ -32,6 +32,7 @@ struct ServeFlags {
   std::string host = "127.0.0.1";
   int port = 8000;
   int metrics_port = 0;
+  std::string metrics_host;  ///< "" = as HTTP's
   bool host_given = false, metrics_port_given = false, max_body_given = false;
   int http_threads = 2;
   size_t max_body = 2 << 20;
@@ -52,6 +53,8 @@ struct ServeFlags {
   bool no_access_log = false;
   double drain_delay = -1;
   int exit_timeout = 30;
+
+  const std::string& metrics_address() const { return metrics_host.empty() ? host : metrics_host; }
 };
 
 log::Level level_of(const std::string& name) {
@@ -129,6 +132,7 @@ AppOptions app_options(const ServeFlags& flags) {
   AppOptions out;
   out.guard = flags.guard;
   out.guard.loopback_only = is_loopback(flags.host);
+  out.metrics_loopback_only = is_loopback(flags.metrics_address());
   out.limits = parse_limits(flags);
   out.ui = !flags.no_ui;
   out.metrics_on_http = !flags.no_http_metrics;
@@ -210,6 +214,7 @@ struct Servers {
     HttpServerOptions metrics_options = server_options(flags);
     metrics_options.port = static_cast<uint16_t>(flags.metrics_port);
     metrics_options.port_flag = "--metrics-port";
+    metrics_options.host = flags.metrics_address();
     metrics_options.tls = {};  // inside the cluster, as scrapers and probes expect
     metrics_options.threads = 1;
     metrics = std::make_unique<HttpServer>(
@@ -385,7 +390,7 @@ int serve(ServeFlags flags) {
                                      ? Clock::duration(std::chrono::milliseconds(flags.default_timeout_ms))
                                      : Clock::duration::max(),
              .strict_readiness = flags.triton.strict_readiness,
-             .metrics = flags.triton.metrics});
+             .metrics = flags.triton.metrics_options()});
   if (const Status announced = core.repository().announce(ids); !announced.ok()) return complain(announced, kUsage);
   flags.guard.api_keys->replace(read_keys(flags));
   App app(core, app_options(flags));
@@ -393,6 +398,8 @@ int serve(ServeFlags flags) {
   Servers servers(app, flags);
   if (const Status started = servers.start(); !started.ok())
     return complain(started, started.code() == StatusCode::invalid ? kUsage : kPort);
+  if (!flags.metrics_host.empty() && flags.metrics_port == 0)
+    log::warn("a flag has no effect", {{"flag", "--metrics-address"}, {"reason", "there is no --metrics-port"}});
   if (!is_loopback(flags.host) && app.guard().api_keys->empty())
     log::warn("anyone who reaches this port can use the server: set --api-key", {{"host", flags.host}});
 
@@ -539,6 +546,7 @@ Run add_serve(CLI::App& app) {
       ->envname("INAZUMA_PORT")
       ->check(CLI::Range(0, 65535))
       ->capture_default_str();
+  command->add_option("--metrics-address", flags->metrics_host, "Address of the metrics port (that of HTTP)");
   const auto metrics_port = command
                                 ->add_option("--metrics-port,--prometheus-port", flags->metrics_port,
                                              "A second port with /metrics and health only; 0 = none")

@@ -84,6 +84,12 @@ bool generates(Task task) {
   return task == Task::text_generation || task == Task::text2text_generation;
 }
 
+GuardOptions guard_of_metrics(const AppOptions& options) {
+  GuardOptions out = options.guard;
+  out.loopback_only = options.metrics_loopback_only;
+  return out;
+}
+
 }  // namespace
 
 App::App(Core& core, AppOptions options)
@@ -91,7 +97,7 @@ App::App(Core& core, AppOptions options)
       options_(std::move(options)),
       kserve_(core, options_.kserve),
       router_(core, options_.guard),
-      metrics_router_(core, options_.guard) {
+      metrics_router_(core, guard_of_metrics(options_)) {
   const auto task = [this](const HttpRequest& request, const RouteMatch& match, const ParseLimits& limits) {
     return task_api::parse(request.body, core_.backend(match.model).value()->info().model.task, match.task, limits);
   };

@@ -13,11 +13,12 @@ namespace inazuma {
 struct AppOptions {
   GuardOptions guard;
   ParseLimits limits;
-  bool ui = true;               ///< the page at /
-  bool metrics_on_http = true;  ///< /metrics on the main port
-  bool metrics_auth = false;    ///< /metrics needs a key too
-  int max_queue = 0;            ///< for /info
-  bool auto_truncate = true;    ///< for /info
+  bool ui = true;                     ///< the page at /
+  bool metrics_on_http = true;        ///< /metrics on the main port
+  bool metrics_auth = false;          ///< /metrics needs a key too
+  bool metrics_loopback_only = true;  ///< of the metrics port, as guard.loopback_only
+  int max_queue = 0;                  ///< for /info
+  bool auto_truncate = true;          ///< for /info
   kserve::Options kserve;
 };
 

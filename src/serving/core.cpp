@@ -27,6 +27,12 @@ int items(const Work& work) {
       work);
 }
 
+// The end of a decoupled request may come without an answer.
+bool answers(const Response& response) {
+  const auto* result = std::get_if<TensorResult>(&response.outcome);
+  return response.status.ok() && (result == nullptr || !result->empty);
+}
+
 }  // namespace
 
 Result<std::shared_ptr<Backend>> Core::backend(std::string_view model) const {
@@ -149,12 +155,20 @@ void Core::submit(Request request, Receiver receiver) {
   ++inflight_;
   metrics_.inflight(1);
   const int count = items(request.work);
-  const std::string id = (*found)->info().id;
   const auto model = (*found)->tensor_model();
-  const int64_t version = model ? model->version : 1;
-  Receiver counted{receiver.post, [this, receiver, count, id, version](Event event) {
-                     if (const auto* response = std::get_if<Response>(&event)) {
-                       metrics_.count_request(id, version, response->status, response->usage,
+  CountedModel who = CountedModel::of(**found, model ? model->version : 1);
+  const Clock::time_point arrival = request.arrival;
+  // Shared by the copies of the receiver; null where nobody counts first answers.
+  const auto awaited =
+      options_.metrics.histograms && model && model->decoupled ? std::make_shared<bool>(true) : nullptr;
+  Receiver counted{receiver.post, [this, receiver, count, who = std::move(who), arrival, awaited](Event event) {
+                     const auto* response = std::get_if<Response>(&event);
+                     if (awaited && *awaited && (response == nullptr || answers(*response))) {
+                       metrics_.first_response(who, Clock::now() - arrival);
+                       *awaited = false;
+                     }
+                     if (response != nullptr) {
+                       metrics_.count_request(who, response->status, response->usage,
                                               count > 0 ? count : response->usage.batch);
                        metrics_.inflight(-1);
                        --inflight_;

@@ -112,6 +112,7 @@ struct Usage {
   bool generation = false;
   bool refused = false;  ///< found wrong before it was queued: no failure of the model
   Clock::duration validation{}, tokenization{}, queue{}, inference{}, total{};
+  Clock::duration cache{};  ///< looking the answer up, and keeping a new one
 };
 
 /// The end of a request that was accepted.

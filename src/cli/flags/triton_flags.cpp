@@ -32,9 +32,6 @@ constexpr Meaningless kMeaningless[] = {
     {"--cache-directory", "the cache is compiled in"},
     {"--repoagent-directory", "there are no repository agents"},
     {"--enable-peer-access", "one GPU a model"},
-    {"--metrics-interval-ms", "every metric is read when it is asked for"},
-    {"--metrics-config", "latency histograms are always on"},
-    {"--metrics-address", "metrics listen where HTTP does"},
     {"--grpc-infer-thread-count", kTransport},
     {"--grpc-infer-allocation-pool-size", kTransport},
     {"--grpc-max-response-pool-size", kTransport},
@@ -65,6 +62,11 @@ void add_switch(CLI::App& app, const std::string& names, bool& target, const std
          },
          help)
       ->type_name("BOOL");
+}
+
+bool share(const std::string& text, double& out) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
+  return error == std::errc() && end == text.data() + text.size() && out >= 0 && out <= 1;
 }
 
 uint64_t bytes_of(std::string_view text, std::string_view flag) {
@@ -105,6 +107,14 @@ void TritonFlags::add_to(CLI::App& app) {
   add_switch(*group, "--allow-metrics", allow_metrics, "Answer /metrics (true)");
   add_switch(*group, "--allow-cpu-metrics", metrics.cpu, "nv_cpu_* among them (true)");
   add_switch(*group, "--allow-gpu-metrics", metrics.gpu, "nv_gpu_* among them, where there are GPUs (true)");
+  group
+      ->add_option("--metrics-interval-ms", metrics_interval_ms,
+                   "Milliseconds between two samples of nv_cpu_* and nv_gpu_*")
+      ->check(CLI::Range(1.0, 86'400'000.0))
+      ->capture_default_str();
+  group->add_option("--metrics-config", metrics_config,
+                    "SETTING=VALUE: counter_latencies, histogram_latencies, summary_latencies, summary_quantiles "
+                    "(repeatable)");
   group->add_option("--http-header-forward-pattern", http_header_forward_pattern,
                     "Headers that become request parameters (regular expression)");
   group->add_option("--grpc-header-forward-pattern", grpc_header_forward_pattern, "The same for gRPC metadata");
@@ -158,6 +168,42 @@ std::shared_ptr<ResponseCache> TritonFlags::make_cache() const {
     bytes = bytes_of(std::string_view(given).substr(comma + 6), "--cache-config");
   }
   return bytes == 0 ? nullptr : std::make_shared<ResponseCache>(bytes);
+}
+
+MetricsOptions TritonFlags::metrics_options() const {
+  MetricsOptions out = metrics;
+  out.interval = std::chrono::milliseconds(static_cast<int64_t>(metrics_interval_ms));
+  for (const std::string& given : metrics_config) {
+    const size_t equals = given.find('=');
+    const std::string setting = given.substr(0, equals),
+                      value = equals == std::string::npos ? "" : given.substr(equals + 1);
+    const auto wrong = [&](const char* what) {
+      return fail(StatusCode::invalid, "--metrics-config {}: must be {}", quoted(given), what);
+    };
+    const auto flag = [&] {
+      if (value != "true" && value != "false") throw wrong("true or false");
+      return value == "true";
+    };
+    if (setting == "counter_latencies") {
+      out.counters = flag();
+    } else if (setting == "histogram_latencies") {
+      out.histograms = flag();
+    } else if (setting == "summary_latencies") {
+      out.summaries = flag();
+    } else if (setting == "summary_quantiles") {
+      out.quantiles.clear();
+      for (const std::string& part : CLI::detail::split(value, ',')) {
+        const std::vector<std::string> pair = CLI::detail::split(part, ':');
+        std::pair<double, double> one;
+        if (pair.size() != 2 || !share(pair[0], one.first) || !share(pair[1], one.second))
+          throw wrong("summary_quantiles=QUANTILE:ERROR,... with numbers in [0, 1]");
+        out.quantiles.push_back(one);
+      }
+    } else {
+      throw wrong("counter_latencies, histogram_latencies, summary_latencies or summary_quantiles, with a value");
+    }
+  }
+  return out;
 }
 
 std::shared_ptr<RateGate> TritonFlags::make_gate() const {
@@ -223,8 +269,10 @@ kserve::TraceValues TritonFlags::trace_values() const {
       throw fail(StatusCode::invalid, "--trace-config is {}, must be [MODE,]SETTING=VALUE", quoted(given));
     const std::string value = given.substr(equals + 1);
     if (mode == "opentelemetry" || (name == "mode" && value == "opentelemetry")) {
-      log::warn("a flag has no meaning here",
-                {{"flag", "--trace-config " + given}, {"reason", "OpenTelemetry is not built; traces go to files"}});
+      log::warn(
+          "a flag has no meaning here",
+          {{"flag", "--trace-config " + given},
+           {"reason", "OpenTelemetry is not built: traces are written to a file (--trace-config triton,file=PATH)"}});
       continue;
     }
     if (mode != "triton" || (name == "mode" && value != "triton"))

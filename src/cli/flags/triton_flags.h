@@ -32,7 +32,9 @@ struct TritonFlags {
   std::vector<std::string> rate_limit_resources;
   bool model_namespacing = false;
   bool allow_http = true, allow_metrics = true;
-  MetricsOptions metrics;
+  MetricsOptions metrics;  ///< what flags of their own say; metrics_options() has the rest
+  double metrics_interval_ms = 2000;
+  std::vector<std::string> metrics_config;
 
   // For the KServe front ends.
   std::string id = "triton";
@@ -51,6 +53,8 @@ struct TritonFlags {
   ManagerOptions manager_options(LoaderOptions loader) const;
   /// Null unless --cache-config (or its older form) asks for one. Throws Error(invalid).
   std::shared_ptr<ResponseCache> make_cache() const;
+  /// Throws Error(invalid) naming the setting.
+  MetricsOptions metrics_options() const;
   /// Null unless --rate-limit asks for one. Throws Error(invalid).
   std::shared_ptr<RateGate> make_gate() const;
   /// --trace-config and its older forms. Throws Error(invalid); modes that are not built are a warning.

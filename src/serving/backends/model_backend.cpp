@@ -146,7 +146,8 @@ class Answering : public TensorJob::Listener {
     if (status.ok() && !cache_key.empty()) {
       const Clock::time_point begin = Clock::now();
       shared_->cache->insert(cache_key, result);
-      shared_->statistics.cache_miss(lookup + (Clock::now() - begin));
+      usage_.cache = lookup + (Clock::now() - begin);
+      shared_->statistics.cache_miss(usage_.cache);
     }
     if (status.ok()) status = capture([&] { select_outputs(*shared_->model, outputs_, result); });
     const bool ran = job.compute_start != Clock::time_point{};
@@ -178,6 +179,7 @@ class Answering : public TensorJob::Listener {
     Response response;
     response.usage = std::move(usage_);
     response.status = capture([&] { select_outputs(*shared_->model, outputs_, result); });
+    response.usage.cache = took;
     response.usage.total = Clock::now() - arrival_;
     shared_->statistics.cache_hit(response.usage.total, took);
     response.outcome = std::move(result);

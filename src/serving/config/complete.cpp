@@ -1,6 +1,7 @@
 #include "serving/config/complete.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "serving/tensors/tensor.h"
 
@@ -183,6 +184,29 @@ void check_instances(const ModelConfig& config, int gpus) {
   }
 }
 
+void check_metrics(const ModelConfig& config) {
+  const std::string model = quoted(config.name());
+  for (const auto& [tag, value] : config.metric_tags()) {
+    const bool fits =
+        tag.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == std::string::npos &&
+        !tag.starts_with('_');
+    if (!fits)
+      throw wrong(
+          "model {}: metric_tags has {}, which cannot be the name of a label (letters, digits and '_', not at "
+          "the beginning)",
+          model, quoted(tag));
+  }
+  for (const auto& control : config.model_metrics().metric_control()) {
+    const auto& buckets = control.histogram_options().buckets();
+    const std::string family = quoted(control.metric_identifier().family());
+    if (buckets.empty()) throw wrong("model {}: model_metrics of {} has no buckets", model, family);
+    for (int i = 0; i < buckets.size(); ++i)
+      if (!std::isfinite(buckets[i]) || (i > 0 && buckets[i] <= buckets[i - 1]))
+        throw wrong("model {}: the buckets of {} hold {} at place {}, must be finite and each above the one before",
+                    model, family, buckets[i], i + 1);
+  }
+}
+
 }  // namespace
 
 Status validate(const ModelConfig& config, std::string_view directory, int gpus) {
@@ -211,6 +235,7 @@ Status validate(const ModelConfig& config, std::string_view directory, int gpus)
     for (const auto& output : config.output()) check_tensor(output, "output", config), unique(output.name(), "output");
     if (config.has_dynamic_batching()) check_dynamic(config);
     if (config.has_sequence_batching()) check_sequence(config);
+    check_metrics(config);
     if (config.response_cache().enable() &&
         (config.has_sequence_batching() || config.model_transaction_policy().decoupled()))
       throw wrong("model {}: response_cache does not go with {}", model,

@@ -113,6 +113,13 @@ Result<ModelConfig> read_model_config(const fs::path& directory, const std::stri
           "response_cache is enabled in the configuration, but the server has no cache: give --cache-config "
           "local,size=BYTES",
           {{"model", name}});
+    for (const auto& control : config.model_metrics().metric_control())
+      if (const auto& known = bucketed_histograms();
+          std::find(known.begin(), known.end(), control.metric_identifier().family()) == known.end())
+        log::warn("model_metrics names a family whose buckets cannot be set",
+                  {{"model", name},
+                   {"family", control.metric_identifier().family()},
+                   {"known", fmt::format("{}", fmt::join(known, ", "))}});
     return config;
   });
 }
