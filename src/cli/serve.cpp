@@ -497,9 +497,9 @@ void add_security(CLI::App& app, ServeFlags& f) {
 
 void add_operation(CLI::App& app, ServeFlags& f) {
   const auto group = app.add_option_group("Operation");
-  group->add_option("--log-format", f.log_format, "text or json")
+  group->add_option("--log-format", f.log_format, "text or json; tritonserver's default and ISO8601 are text")
       ->envname("INAZUMA_LOG_FORMAT")
-      ->check(CLI::IsMember({"text", "json"}))
+      ->check(CLI::IsMember({"text", "json", "default", "ISO8601"}))
       ->capture_default_str();
   group->add_option("--log-level", f.log_level, "error, warn, info, debug, trace")
       ->envname("INAZUMA_LOG_LEVEL")

@@ -59,6 +59,12 @@ def test_text_models_of_a_repository_answer_the_task_api(repository):
         server.stop()
 
 
+def test_fields_without_effect_are_named_once(repository):
+    model(repository, "identity", IDENTITY + 'default_model_filename: "model.onnx" optimization { cuda { graphs: true } input_pinned_memory { enable: true } }')
+    with Server(repository) as server:
+        assert "have no effect here model=identity fields='default_model_filename, optimization.cuda'" in server.log()
+
+
 def test_configuration_errors_name_the_line(repository):
     model(repository, "broken", IDENTITY + "max_batchsize: 3\n")
     assert "broken/config.pbtxt:6:" in failure(repository)
@@ -72,7 +78,7 @@ def test_configuration_errors_name_the_line(repository):
 
 def test_flags_of_tritonserver(repository):
     server = Server("--model-store", repository, "--model-control-mode=explicit", "--load-model=identity", "--strict-readiness", "false", "--metrics-port=0", "--grpc-port=0", "--http-address=127.0.0.1",
-                    "--pinned-memory-pool-byte-size=1024", "--log-verbose=1", "--model-namespacing=false", "--rate-limit-resource=R:1")
+                    "--pinned-memory-pool-byte-size=1024", "--log-verbose=1", "--model-namespacing=false", "--rate-limit-resource=R:1", "--log-format=ISO8601")
     try:
         assert "--pinned-memory-pool-byte-size" in server.log() and "--rate-limit-resource" in server.log()
         assert requests.get(f"{server.url}/v2/health/ready", timeout=20).status_code == 200

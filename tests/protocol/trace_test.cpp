@@ -7,6 +7,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <thread>
 
 namespace inazuma::kserve {
 namespace {
@@ -89,6 +90,39 @@ TEST_F(Traces, AModelHasItsOwnSettings) {
   EXPECT_EQ(requests(tracer, 2, "own"), "-T");
 }
 
+TEST_F(Traces, AGlobalCountIsSharedAndOtherSettingsLeaveItAlone) {
+  Tracer tracer(start({{"trace_count", {"5"}}}));
+  EXPECT_EQ(requests(tracer, 1), "T");
+  ASSERT_TRUE(tracer.update("own", {{"trace_rate", {"2"}}}).ok());
+  EXPECT_EQ(requests(tracer, 2, "own"), "-T");
+  ASSERT_TRUE(tracer.update("", {{"trace_rate", {"1"}}}).ok());
+  EXPECT_THAT(tracer.get("")["trace_count"], ElementsAre("3"));
+  EXPECT_THAT(tracer.get("own")["trace_count"], ElementsAre("3"));
+  EXPECT_EQ(requests(tracer, 5), "TTT--");
+  EXPECT_EQ(requests(tracer, 4, "own"), "----");
+}
+
+TEST_F(Traces, ManyThreadsUseUpACountOnceWhileSettingsChange) {
+  constexpr int kThreads = 4, kCount = 300;
+  Tracer tracer(start({{"trace_count", {std::to_string(kCount)}}}));
+  std::atomic<int> traced = 0;
+  std::atomic<bool> over = false;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i)
+    threads.emplace_back([&, i] {
+      for (int k = 0; k < kCount; ++k)
+        if (const auto trace = tracer.begin(i % 2 == 0 ? "m" : "own")) ++traced;
+    });
+  std::thread settings([&] {
+    for (int k = 0; !over; ++k) EXPECT_TRUE(tracer.update("own", {{"log_frequency", {std::to_string(k % 3)}}}).ok());
+  });
+  for (std::thread& thread : threads) thread.join();
+  over = true;
+  settings.join();
+  EXPECT_EQ(traced, kCount);
+  EXPECT_THAT(tracer.get("")["trace_count"], ElementsAre("0"));
+}
+
 TEST_F(Traces, FilesAreWholeAfterEachTrace) {
   Tracer tracer(start());
   requests(tracer, 1);
@@ -137,15 +171,15 @@ TEST_F(Traces, RefusesWhatCannotBe) {
   Tracer without;
   EXPECT_THAT(without.update("", {{"trace_level", {"TENSORS"}}}).message(), HasSubstr("--trace-config triton,file="));
   Tracer tracer(start());
-  for (const auto& [values, message] : std::vector<std::pair<TraceValues, std::string>>{
-           {{{"trace_file", {"elsewhere"}}}, "can not be updated"},
-           {{{"trace_level", {"OFF", "TENSORS"}}}, "OFF cannot be used"},
-           {{{"trace_level", {"MOST"}}}, "'MOST' is not known"},
-           {{{"trace_rate", {"0"}}}, "must be a whole number in [1,"},
-           {{{"trace_rate", {"1", "2"}}}, "takes one value"},
-           {{{"trace_count", {"-2"}}}, "must be a whole number in [-1,"},
-           {{{"log_frequency", {"x"}}}, "must be a whole number"},
-           {{{"trace_mode", {"triton"}}}, "'trace_mode' is not known"}}) {
+  for (const auto& [values, message] :
+       std::vector<std::pair<TraceValues, std::string>>{{{{"trace_file", {"elsewhere"}}}, "can not be updated"},
+                                                        {{{"trace_level", {"OFF", "TENSORS"}}}, "OFF cannot be used"},
+                                                        {{{"trace_level", {"MOST"}}}, "'MOST' is not known"},
+                                                        {{{"trace_rate", {"0"}}}, "must be a whole number in [1,"},
+                                                        {{{"trace_rate", {"1", "2"}}}, "takes one value"},
+                                                        {{{"trace_count", {"-2"}}}, "must be a whole number in [-1,"},
+                                                        {{{"log_frequency", {"x"}}}, "must be a whole number"},
+                                                        {{{"trace_mode", {"triton"}}}, "'trace_mode' is not known"}}) {
     const Status status = tracer.update("", values);
     EXPECT_THAT(status.message(), HasSubstr(message));
   }
@@ -153,7 +187,9 @@ TEST_F(Traces, RefusesWhatCannotBe) {
   EXPECT_FALSE(tracer.update("", {{"log_frequency", {"7"}}, {"trace_rate", {"x"}}}).ok());
   EXPECT_THAT(tracer.get("")["log_frequency"], ElementsAre("0"));
   EXPECT_EQ(capture([] { Tracer(TraceValues{{"trace_level", {"TENSORS"}}}); }).code(), StatusCode::invalid);
-  EXPECT_EQ(capture([] { Tracer(TraceValues{{"trace_file", {"/nowhere/at/all.json"}}}); }).code(),
+  EXPECT_EQ(capture([] {
+              Tracer(TraceValues{{"trace_file", {"/nowhere/at/all.json"}}});
+            }).code(),
             StatusCode::unavailable);
 }
 

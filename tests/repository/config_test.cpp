@@ -8,6 +8,7 @@
 #include "harness.h"
 #include "serving/config/complete.h"
 #include "serving/config/config_text.h"
+#include "source_dir.h"
 
 namespace inazuma {
 namespace {
@@ -103,6 +104,51 @@ TEST(ConfigRules, EveryRuleNamesItsField) {
     EXPECT_EQ(status.code(), StatusCode::invalid) << text;
     EXPECT_THAT(status.message(), HasSubstr(wanted)) << text;
   }
+}
+
+TEST(ConfigRules, WhatHasNoEffectIsNamed) {
+  const auto named = [](const std::string& text) {
+    return fields_without_effect(parse_config_text(text, "c").value());
+  };
+  EXPECT_THAT(named("backend: \"identity\" optimization { input_pinned_memory { enable: true } } dynamic_batching { } "
+                    "instance_group { count: 2 }"),
+              testing::IsEmpty());
+  EXPECT_THAT(
+      named(
+          "backend: \"identity\" default_model_filename: \"model.pt\" optimization { graph { level: 1 } cuda { graphs: "
+          "true } eager_batching: true priority: PRIORITY_MAX gather_kernel_buffer_threshold: 3 output_pinned_memory "
+          "{ enable: false } } input { name: \"a\" format: FORMAT_NCHW } input { name: \"b\" format: FORMAT_NHWC }"),
+      testing::UnorderedElementsAre("default_model_filename", "optimization.graph", "optimization.cuda",
+                                    "optimization.eager_batching", "optimization.priority",
+                                    "optimization.gather_kernel_buffer_threshold", "optimization.output_pinned_memory",
+                                    "input.format"));
+  EXPECT_THAT(named("backend: \"fastertransformer\" default_model_filename: \"1-gpu\""), testing::IsEmpty());
+}
+
+// Every field of the schema has an effect, a warning or an error of its own; one that is added to the schema has to be
+// put into one of these lists, and into the table of docs/KSERVE.md.
+TEST(ConfigRules, EveryFieldOfTheSchemaIsAccountedFor) {
+  std::ifstream file(source_dir() / "docs/KSERVE.md");
+  const std::string page{std::istreambuf_iterator<char>(file), {}};
+  ASSERT_FALSE(page.empty());
+  const auto* root = inference::ModelConfig::descriptor();
+  for (int i = 0; i < root->field_count(); ++i)
+    EXPECT_THAT(page, HasSubstr("`" + root->field(i)->name() + "`")) << "docs/KSERVE.md does not speak of the field";
+  const std::pair<const char*, const google::protobuf::Descriptor*> kMessages[] = {
+      {"instance_group", inference::ModelInstanceGroup::descriptor()},
+      {"input", inference::ModelInput::descriptor()},
+      {"output", inference::ModelOutput::descriptor()},
+      {"optimization", inference::ModelOptimizationPolicy::descriptor()},
+      {"dynamic_batching", inference::ModelDynamicBatching::descriptor()},
+      {"default_queue_policy", inference::ModelQueuePolicy::descriptor()},
+      {"sequence_batching", inference::ModelSequenceBatching::descriptor()},
+      {"ensemble_scheduling", inference::ModelEnsembling::descriptor()},
+      {"step", inference::ModelEnsembling::Step::descriptor()},
+      {"model_warmup", inference::ModelWarmup::descriptor()}};
+  for (const auto& [name, message] : kMessages)
+    for (int i = 0; i < message->field_count(); ++i)
+      EXPECT_TRUE(page.find("`" + message->field(i)->name() + "`") != std::string::npos)
+          << "docs/KSERVE.md does not speak of " << name << "." << message->field(i)->name();
 }
 
 // The article's repositories (article-setup: three for the FasterTransformer back end, one for TorchScript).

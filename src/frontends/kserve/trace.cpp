@@ -147,15 +147,16 @@ class TraceFile {
   uint64_t parts_ = 0;
 };
 
+struct TracedThings {
+  bool timestamps = false, tensors = false;
+  uint64_t frequency = 0;  ///< traces to a file; 0 = all into one
+};
+
 namespace {
 
 class Trace : public RequestTrace {
  public:
-  struct What {
-    bool timestamps = false, tensors = false;
-    uint64_t frequency = 0;
-  };
-  Trace(std::shared_ptr<TraceFile> file, What what, uint64_t parent)
+  Trace(std::shared_ptr<TraceFile> file, TracedThings what, uint64_t parent)
       : file_(std::move(file)), what_(what), id_(file_->next_id()), parent_(parent) {}
   ~Trace() override {
     if (!entries_.empty()) file_->append(entries_, what_.frequency);
@@ -202,13 +203,24 @@ class Trace : public RequestTrace {
   }
 
   std::shared_ptr<TraceFile> file_;
-  What what_;
+  TracedThings what_;
   uint64_t id_, parent_;
   std::mutex mutex_;
   std::string entries_;
 };
 
 }  // namespace
+
+// Immutable; the counts that it points to are not.
+struct Tracer::Rules {
+  struct Rule {
+    TracedThings what;
+    int64_t rate = 1;
+    Count requests, left;
+  };
+  Rule global;
+  std::map<std::string, Rule> models;
+};
 
 Tracer::Tracer(const TraceValues& start) {
   global_.own = defaults();
@@ -219,7 +231,9 @@ Tracer::Tracer(const TraceValues& start) {
     if (!values.empty()) global_.own[name] = values;
   }
   if (has_file) file_ = std::make_shared<TraceFile>(file->second.front());
-  look_whether_any();
+  global_.requests = std::make_shared<std::atomic<int64_t>>(0);
+  global_.left = std::make_shared<std::atomic<int64_t>>(value_of(global_.own, "trace_count"));
+  make_rules();
 }
 
 Tracer::~Tracer() = default;
@@ -241,48 +255,63 @@ Status Tracer::update(const std::string& model, const TraceValues& changes) {
       else
         scope.own.erase(name);
     }
-    scope.requests = 0;
+    scope.requests = std::make_shared<std::atomic<int64_t>>(0);
+    if (changes.contains("trace_count"))
+      scope.left = scope.own.contains("trace_count")
+                       ? std::make_shared<std::atomic<int64_t>>(value_of(scope.own, "trace_count"))
+                       : nullptr;
     if (!model.empty() && scope.own.empty()) models_.erase(model);
-    look_whether_any();
+    make_rules();
   });
 }
 
-TraceValues Tracer::values_of(const std::string& model) const {
+// Null: of a model without values of its own.
+TraceValues Tracer::values_of(const Scope* scope) const {
   TraceValues out = global_.own;
-  if (const auto scope = models_.find(model); scope != models_.end())
-    for (const auto& [name, values] : scope->second.own) out[name] = values;
+  if (scope != nullptr)
+    for (const auto& [name, values] : scope->own) out[name] = values;
+  const Count& left = scope != nullptr && scope->left ? scope->left : global_.left;
+  out["trace_count"] = {std::to_string(left->load())};
   return out;
 }
 
 TraceValues Tracer::get(const std::string& model) const {
   const std::lock_guard lock(mutex_);
-  return values_of(model);
+  const auto scope = models_.find(model);
+  return values_of(scope == models_.end() ? nullptr : &scope->second);
 }
 
-void Tracer::look_whether_any() {
-  const auto traced = [](const TraceValues& values) {
-    const auto level = values.find("trace_level");
-    return level != values.end() && level->second != std::vector<std::string>{"OFF"};
+void Tracer::make_rules() {
+  // A count stands where it was set: a model without one of its own uses up the global one.
+  const auto rule = [&](const Scope& scope) {
+    const TraceValues values = values_of(&scope);
+    return Rules::Rule{.what = {.timestamps = has_level(values, "TIMESTAMPS"),
+                                .tensors = has_level(values, "TENSORS"),
+                                .frequency = static_cast<uint64_t>(value_of(values, "log_frequency"))},
+                       .rate = value_of(values, "trace_rate"),
+                       .requests = scope.requests,
+                       .left = scope.left ? scope.left : global_.left};
   };
-  any_ = traced(global_.own) ||
-         std::any_of(models_.begin(), models_.end(), [&](const auto& scope) { return traced(scope.second.own); });
+  const auto traces = [](const Rules::Rule& one) { return one.what.timestamps || one.what.tensors; };
+  auto rules = std::make_shared<Rules>();
+  rules->global = rule(global_);
+  bool any = traces(rules->global);
+  for (const auto& [model, scope] : models_) any |= traces(rules->models[model] = rule(scope));
+  rules_ = std::move(rules);
+  any_ = any;
 }
 
 std::shared_ptr<RequestTrace> Tracer::begin(const std::string& model) {
   if (!any_.load(std::memory_order_relaxed)) return nullptr;
-  const std::lock_guard lock(mutex_);
-  const TraceValues values = values_of(model);
-  const Trace::What what{.timestamps = has_level(values, "TIMESTAMPS"),
-                         .tensors = has_level(values, "TENSORS"),
-                         .frequency = static_cast<uint64_t>(value_of(values, "log_frequency"))};
-  const int64_t left = value_of(values, "trace_count");
-  if ((!what.timestamps && !what.tensors) || left == 0) return nullptr;
-  const auto found = models_.find(model);
-  Scope& scope = found == models_.end() ? global_ : found->second;
-  if (++scope.requests % static_cast<uint64_t>(value_of(values, "trace_rate")) != 0) return nullptr;
-  // Counted where the count stands: a model without one of its own uses up the global one.
-  if (left > 0) (scope.own.contains("trace_count") ? scope : global_).own["trace_count"] = {std::to_string(left - 1)};
-  return std::make_shared<Trace>(file_, what, 0);
+  const std::shared_ptr<const Rules> rules = rules_.load();
+  const auto own = rules->models.find(model);
+  const Rules::Rule& rule = own == rules->models.end() ? rules->global : own->second;
+  if (!rule.what.timestamps && !rule.what.tensors) return nullptr;
+  int64_t left = rule.left->load();
+  if (left == 0 || ++*rule.requests % rule.rate != 0) return nullptr;
+  while (left > 0 && !rule.left->compare_exchange_weak(left, left - 1)) {
+  }
+  return left == 0 ? nullptr : std::make_shared<Trace>(file_, rule.what, 0);
 }
 
 }  // namespace inazuma::kserve

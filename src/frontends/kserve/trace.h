@@ -40,18 +40,22 @@ class Tracer {
   std::shared_ptr<RequestTrace> begin(const std::string& model);
 
  private:
+  using Count = std::shared_ptr<std::atomic<int64_t>>;
   struct Scope {
-    TraceValues own;
-    uint64_t requests = 0;  ///< seen, for the rate
+    TraceValues own;  ///< trace_count as it was set
+    Count requests;   ///< seen, for the rate
+    Count left;       ///< of trace_count, -1 = without end; null where the scope has none of its own
   };
-  TraceValues values_of(const std::string& model) const;
-  void look_whether_any();
+  struct Rules;  ///< the settings as requests need them: read once, when they change
+  TraceValues values_of(const Scope* scope) const;
+  void make_rules();
 
-  mutable std::mutex mutex_;
+  mutable std::mutex mutex_;  // of the settings; requests do not take it
   Scope global_;
   std::map<std::string, Scope> models_;  ///< with values of their own
   std::shared_ptr<TraceFile> file_;      ///< null: nothing can be traced
-  std::atomic<bool> any_ = false;        ///< some level is not OFF
+  std::atomic<std::shared_ptr<const Rules>> rules_;
+  std::atomic<bool> any_ = false;  ///< some level is not OFF
 };
 
 /// `trace` may be null.

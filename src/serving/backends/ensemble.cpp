@@ -271,6 +271,11 @@ class Flow : public std::enable_shared_from_this<Flow> {
   // The first failure ends the request; what other steps still answer is not heard.
   void end(std::unique_lock<std::mutex>& lock, Status status) {
     over_ = true;
+    if (status.ok() && graph().answer_wave == 0 && root_->result->outputs.empty())
+      status = Status(StatusCode::invalid,
+                      fmt::format("in ensemble '{}', none of its outputs could be made: optional inputs that the steps "
+                                  "need were not sent, or steps left outputs out",
+                                  plan_->model->name));
     if (!status.ok()) {
       outbox_.push_back({.result = {}, .status = std::move(status), .last = true});
     } else if (graph().answer_wave == 0) {

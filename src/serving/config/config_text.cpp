@@ -5,6 +5,7 @@
 #include <google/protobuf/text_format.h>
 #include <google/protobuf/util/json_util.h>
 
+#include <algorithm>
 #include <functional>
 #include <nlohmann/json.hpp>
 
@@ -78,6 +79,35 @@ void check_supported(const Message& message, const std::string& path, const Text
       check_supported(inner, here,
                       tree == nullptr ? nullptr : tree->GetTreeForNested(field, field->is_repeated() ? i : -1), origin);
     }
+  }
+}
+
+// Fields that concern speed, or the choice of files, of other back ends.
+constexpr std::string_view kIdle[] = {"default_model_filename",
+                                      "input.format",
+                                      "optimization.graph",
+                                      "optimization.priority",
+                                      "optimization.cuda",
+                                      "optimization.input_pinned_memory",
+                                      "optimization.output_pinned_memory",
+                                      "optimization.gather_kernel_buffer_threshold",
+                                      "optimization.eager_batching"};
+
+void find_idle(const Message& message, const std::string& path, std::vector<std::string>& out) {
+  const Reflection& reflection = *message.GetReflection();
+  std::vector<const FieldDescriptor*> fields;
+  reflection.ListFields(message, &fields);
+  for (const FieldDescriptor* field : fields) {
+    const std::string here = path.empty() ? field->name() : path + "." + field->name();
+    if (std::find(std::begin(kIdle), std::end(kIdle), here) != std::end(kIdle)) {
+      if (std::find(out.begin(), out.end(), here) == out.end()) out.push_back(here);
+      continue;
+    }
+    if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE || field->is_map()) continue;
+    for (int i = 0; i < (field->is_repeated() ? reflection.FieldSize(message, field) : 1); ++i)
+      find_idle(field->is_repeated() ? reflection.GetRepeatedMessage(message, field, i)
+                                     : reflection.GetMessage(message, field),
+                here, out);
   }
 }
 
@@ -172,6 +202,18 @@ Result<inference::ModelConfig> parse_config_json(std::string_view text) {
     check_supported(config, "", nullptr, "");
     return config;
   });
+}
+
+std::vector<std::string> fields_without_effect(const inference::ModelConfig& config) {
+  inference::ModelConfig rest = config;
+  if (rest.backend() == "fastertransformer") rest.clear_default_model_filename();
+  // What every configuration says that a server has shown.
+  auto& optimization = *rest.mutable_optimization();
+  if (optimization.input_pinned_memory().enable()) optimization.clear_input_pinned_memory();
+  if (optimization.output_pinned_memory().enable()) optimization.clear_output_pinned_memory();
+  std::vector<std::string> out;
+  find_idle(rest, "", out);
+  return out;
 }
 
 std::string to_json(const Message& message) {

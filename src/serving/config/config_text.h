@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <model_config.pb.h>
 
@@ -16,6 +17,9 @@ Result<inference::ModelConfig> parse_config_text(std::string_view text, std::str
 
 /// Reads a `config` override. invalid: "Invalid config override: ...". unsupported as above, without a line.
 Result<inference::ModelConfig> parse_config_json(std::string_view text);
+
+/// Fields that are set and that nothing here acts on, as paths ("optimization.cuda").
+std::vector<std::string> fields_without_effect(const inference::ModelConfig& config);
 
 /// Any of our messages as Triton writes them: snake_case, enums by name, primitives always, 64-bit integers as numbers,
 /// messages that are not set left out.

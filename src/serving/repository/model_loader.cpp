@@ -108,6 +108,9 @@ Result<ModelConfig> read_model_config(const fs::path& directory, const std::stri
     if (const Status valid = validate(config, name, options.gpus); !valid.ok()) throw Error(valid);
     if (config.input().empty() || config.output().empty())
       throw fail(StatusCode::invalid, "model {}: input and output must be configured", quoted(name));
+    if (const std::vector<std::string> idle = fields_without_effect(config); !idle.empty())
+      log::warn("fields of the configuration have no effect here",
+                {{"model", name}, {"fields", fmt::format("{}", fmt::join(idle, ", "))}});
     if (config.response_cache().enable() && !options.cache)
       log::warn(
           "response_cache is enabled in the configuration, but the server has no cache: give --cache-config "
