@@ -198,6 +198,14 @@ void finish(const Finish& args, cudaStream_t stream);
 /// out [rows, columns] = source as out's type; transposed: out [columns, rows].
 void convert(const Matrix2& out, const Matrix2& source, int rows, int columns, bool transposed, cudaStream_t stream);
 
+/// Copies between the device and pinned host memory by threads: for little the copy engine takes longer, for which a
+/// stream's kernels stop and start again. In whole words; `source` may have been written by the host just before.
+inline constexpr size_t kMostMoved = size_t{256} << 10;
+inline bool can_move(const void* to, const void* from, size_t bytes) {
+  return bytes <= kMostMoved && (reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from) | bytes) % 4 == 0;
+}
+void move(void* to, const void* from, size_t bytes, cudaStream_t stream);
+
 void gather_rows(const Matrix2& out, const Matrix2& x, const int32_t* rows, int count, int width, cudaStream_t stream);
 
 /// x[to[i]] = x[from[i]], rows of `bytes` bytes (even) one after another.

@@ -16,20 +16,23 @@ __device__ __forceinline__ float reciprocal_short(float x) {
   return y;
 }
 
-/// x/2 erfc(-x / sqrt 2) = max(x, 0) - |x| erfc(|x| / sqrt 2) / 2, erfc to 1.5e-7 of 1 (Abramowitz and Stegun 7.1.26;
-/// exact enough where the result is rounded to 16 bits). At inf the second term is 0, at -inf it is NaN as IEEE says.
+/// x Φ(x) = max(x, 0) - |x| Φ(-|x|), the logarithm of Φ(-|x|) to the base 2 as a polynomial that is off by a factor of
+/// at most 1 ± 2.2e-6 up to 5.8 (least squares weighted until the largest error is smallest) and falls for ever after:
+/// 4e-7 at worst, exact enough where that is rounded to 16 bits. At inf the second term is 0, at -inf it
+/// is NaN as IEEE says.
 __device__ __forceinline__ float gelu_short(float x) {
   float below, positive;
   asm("min.NaN.f32 %0, %1, %2;" : "=f"(below) : "f"(x), "f"(3.0e38f));
   asm("max.NaN.f32 %0, %1, %2;" : "=f"(positive) : "f"(x), "f"(0.0f));
   const float size = fabsf(below);
-  const float t = reciprocal_short(fmaf(0.3275911f * 0.70710678f, size, 1.0f));
-  const float p = t * fmaf(t,
-                           fmaf(t, fmaf(t, fmaf(t, 0.5f * 1.061405429f, 0.5f * -1.453152027f), 0.5f * 1.421413741f),
-                                0.5f * -0.284496736f),
-                           0.5f * 0.254829592f);
-  constexpr float kHalfLog2e = 0.5f * 1.4426950408889634f;
-  return fmaf(-size, p * exp2_short(-kHalfLog2e * size * size), positive);
+  float log = fmaf(size, -1.17201684e-06f, 5.14625362e-05f);
+  log = fmaf(size, log, -0.000870366831f);
+  log = fmaf(size, log, 0.00833352201f);
+  log = fmaf(size, log, -0.0537056229f);
+  log = fmaf(size, log, -0.458636805f);
+  log = fmaf(size, log, -1.15120867f);
+  log = fmaf(size, log, -0.999996915f);
+  return fmaf(-size, exp2_short(log), positive);
 }
 
 /// `Short`: the result is rounded to 16 bits at once, so that the last digits of f32 need not be right.

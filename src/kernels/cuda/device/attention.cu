@@ -107,13 +107,13 @@ void launch_tiles(const Attention& args, cudaStream_t stream) {
          stream, args);
 }
 
-/// Texts of up to 16 Tiles tokens, a block each of as many warps. More blocks than find room at once come in rounds:
-/// better a little slower each and more at once, values loaded after the scores.
+/// Texts of up to 16 Tiles tokens, a block each of as many warps. Where all find room at once only with fewer registers
+/// each, they get fewer, and values are loaded after the scores; in many rounds a warp's own pace is what counts.
 template <class T, int Tiles>
 void launch_short(const Attention& args, cudaStream_t stream) {
-  constexpr unsigned kRoomyWarps = 1584;  // of 168 registers a thread that an H200 holds at once
-  const unsigned blocks = blocks_of(args, Tiles * kTileRows);
-  if (blocks * Tiles <= kRoomyWarps)
+  constexpr unsigned kRoomyWarps = 1584, kDenseWarps = 2376;  // of 168 and 96 registers a thread that an H200 holds
+  const unsigned blocks = blocks_of(args, Tiles * kTileRows), warps = blocks * Tiles;
+  if (warps <= kRoomyWarps || warps > 2 * kDenseWarps)
     launch(attention_tiles<T, Plan<64, true, false, false, true, Tiles>, true, kMostWarps, 3>, blocks, 32 * Tiles, 0,
            stream, args);
   else

@@ -31,21 +31,37 @@ __global__ void embed_rows(const Embed args) {
   }
 }
 
-/// Tables of one type and rows that are walked in eights.
+/// Tables of one type and rows that are walked in eights. All terms are on their way before the first is added.
 template <class Out, class Table>
 __global__ void embed8(const Embed args) {
   after_predecessors();
   const int64_t t = blockIdx.x;
-  for (int c = static_cast<int>(threadIdx.x) * 8; c < args.width; c += static_cast<int>(blockDim.x) * 8) {
-    float sum[8], more[8];
-    load8(static_cast<const Table*>(args.terms[0].table) + args.terms[0].ids[t] * args.terms[0].stride + c, sum);
-    for (int i = 1; i < args.count; ++i) {
-      load8(static_cast<const Table*>(args.terms[i].table) + args.terms[i].ids[t] * args.terms[i].stride + c, more);
+  const Table* rows[kEmbedTerms];
 #pragma unroll
-      for (int k = 0; k < 8; ++k) sum[k] += more[k];
-    }
-    store8(static_cast<Out*>(args.out.data) + t * args.out.stride + c, sum);
+  for (int i = 0; i < kEmbedTerms; ++i)
+    if (i < args.count)
+      rows[i] = static_cast<const Table*>(args.terms[i].table) + args.terms[i].ids[t] * args.terms[i].stride;
+  for (int c = static_cast<int>(threadIdx.x) * 8; c < args.width; c += static_cast<int>(blockDim.x) * 8) {
+    float terms[kEmbedTerms][8];
+#pragma unroll
+    for (int i = 0; i < kEmbedTerms; ++i)
+      if (i < args.count) load8(rows[i] + c, terms[i]);
+#pragma unroll
+    for (int i = 1; i < kEmbedTerms; ++i)
+      if (i < args.count) {
+#pragma unroll
+        for (int k = 0; k < 8; ++k) terms[0][k] += terms[i][k];
+      }
+    store8(static_cast<Out*>(args.out.data) + t * args.out.stride + c, terms[0]);
   }
+}
+
+/// What comes from the host is read anew, and is there for all once a block is done: the next kernel may begin then.
+template <class Element>
+__global__ void move_elements(Element* to, const Element* from, int count) {
+  const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (i < count) to[i] = __ldcv(from + i);
+  __threadfence();
 }
 
 __global__ void gather(Matrix2 out, Matrix2 x, const int32_t* rows, int width) {
@@ -196,6 +212,20 @@ void embed(const Embed& args, cudaStream_t stream) {
   if (wide && out == Type::f32 && table == Type::bf16)
     return launch(embed8<float, __nv_bfloat16>, rows, kLanes, 0, stream, args);
   launch(embed_rows, static_cast<unsigned>(args.rows), kThreads, 0, stream, args);
+}
+
+void move(void* to, const void* from, size_t bytes, cudaStream_t stream) {
+  const auto work = [&]<class Element>(Element* elements) {
+    const auto count = static_cast<int>(bytes / sizeof(Element));
+    move_elements<<<blocks_for(count, kThreads), kThreads, 0, stream>>>(elements, static_cast<const Element*>(from),
+                                                                        count);
+    check(cudaGetLastError(), "starting a kernel");
+  };
+  if (bytes == 0) return;
+  if ((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from) | bytes) % 16 == 0)
+    work(static_cast<uint4*>(to));
+  else
+    work(static_cast<uint32_t*>(to));
 }
 
 void gather_rows(const Matrix2& out, const Matrix2& x, const int32_t* rows, int count, int width, cudaStream_t stream) {

@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 namespace {
 
 /// Raised when our own kernels or the meaning of a key change: old files are then not read.
-constexpr int kRevision = 8;
+constexpr int kRevision = 9;
 
 fs::path cache_directory() {
   if (const char* given = std::getenv("INAZUMA_CACHE_DIR"); given != nullptr && *given != '\0') return given;

@@ -217,7 +217,7 @@ Parameter CudaOps::do_parameter(std::span<const Tensor> parts, DType dtype) {
 
 void CudaOps::do_upload(const Tensor& destination, const void* source) {
   enter();
-  transfers_.to_device(destination.data(), source, destination.bytes());
+  transfers_.to_device(destination.data(), source, destination.bytes(), marks_.ahead());
 }
 
 void CudaOps::do_download(void* destination, const Tensor& source) {
@@ -227,6 +227,8 @@ void CudaOps::do_download(void* destination, const Tensor& source) {
 
 void CudaOps::do_download_later(void* destination, const Tensor& source) {
   enter();
+  if (cuda::can_move(destination, source.data(), source.bytes()))
+    return cuda::move(destination, source.data(), source.bytes(), stream_.handle);
   cuda::check(cudaMemcpyAsync(destination, source.data(), source.bytes(), cudaMemcpyDeviceToHost, stream_.handle),
               "copying from the device");
 }

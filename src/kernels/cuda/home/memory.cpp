@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/cuda/check.h"
+#include "kernels/cuda/launch.h"
 
 namespace inazuma::cuda {
 
@@ -90,13 +91,16 @@ Transfers::Slot& Transfers::next_slot() {
   return slot;
 }
 
-void Transfers::to_device(void* destination, const void* source, size_t bytes) {
+void Transfers::to_device(void* destination, const void* source, size_t bytes, bool busy) {
   for (size_t done = 0; done < bytes; done += kSlotBytes) {
     const size_t part = std::min(kSlotBytes, bytes - done);
     Slot& slot = next_slot();
     std::memcpy(slot.memory, static_cast<const char*>(source) + done, part);
-    check(cudaMemcpyAsync(static_cast<char*>(destination) + done, slot.memory, part, cudaMemcpyHostToDevice, stream_),
-          "copying to the device");
+    char* const to = static_cast<char*>(destination) + done;
+    if (busy && can_move(to, slot.memory, part))
+      move(to, slot.memory, part, stream_);
+    else
+      check(cudaMemcpyAsync(to, slot.memory, part, cudaMemcpyHostToDevice, stream_), "copying to the device");
     check(cudaEventRecord(slot.done, stream_), "recording an event");
   }
 }

@@ -27,6 +27,8 @@ class Marks {
   void wait(uint64_t mark);
   /// True also where `wait` would throw.
   bool passed(uint64_t mark);
+  /// Whether the last one set is yet to be passed.
+  bool ahead() { return next_ > 0 && !passed(next_ - 1); }
 
  private:
   static constexpr size_t kMarks = 8;
@@ -43,7 +45,9 @@ class Transfers {
   Transfers(const Transfers&) = delete;
   Transfers& operator=(const Transfers&) = delete;
 
-  void to_device(void* destination, const void* source, size_t bytes);
+  /// `busy`: the stream is at work, which threads hold up less than the copy engine does; it is the sooner there in an
+  /// idle one.
+  void to_device(void* destination, const void* source, size_t bytes, bool busy);
   void from_device(void* destination, const void* source, size_t bytes);
 
  private:
