@@ -119,6 +119,7 @@ class EngineLoop final : public Engine {
   void deliver_token(Sequence& row, const StepResult& result, size_t index, Clock::time_point now);
   void deliver_beams(Sequence& row, const StepResult& result, size_t index, Clock::time_point now);
   void fail_step(const Plan& plan, const Status& status);
+  void fail_begin(const Plan& plan, const Status& status);
   void look_after_failure();
   void finish(Sequence& row, SequenceEvent&& event);
   void finish_generated(Sequence& row, FinishReason reason);
@@ -262,7 +263,7 @@ void EngineLoop::turn() {
   if (!status.ok()) {
     while (finished_ < begun_) finish_step();
     look_after_failure();
-    fail_step(plans_[begun_ % plans_.size()], status);
+    fail_begin(plans_[begun_ % plans_.size()], status);
   } else if (finished_ < begun_) {
     const bool full = begun_ - finished_ >= static_cast<size_t>(options_.steps_in_flight);
     if (full || (!began && oldest_is_over())) finish_step();
@@ -517,6 +518,25 @@ void EngineLoop::fail_step(const Plan& plan, const Status& status) {
   if (plan.has_work()) return;
   for (const Row& row : running_) tell_failed(row.get());
   for (const Row& row : waiting_) tell_failed(row.get());
+}
+
+/// A step that could not begin. Where memory ran short, those who read in it asked for more than there is, most of all
+/// those who want the log-probabilities of a prompt: they are told. What others need was there a step ago: they go on.
+void EngineLoop::fail_begin(const Plan& plan, const Status& status) {
+  if (status.code() != StatusCode::out_of_memory || stats_.lost) return fail_step(plan, status);
+  bool told = false;
+  const auto tell_readers = [&](bool all) {
+    const auto tell_reader = [&](Sequence& row) {
+      if (!row.reads() || (!all && !row.request.generation.prompt_logprobs)) return;
+      fail_row(row, status);
+      told = true;
+    };
+    for (Sequence* row : plan.encode) tell_reader(*row);
+    for (const Plan::Chunk& chunk : plan.decode) tell_reader(*chunk.sequence);
+  };
+  tell_readers(false);
+  if (!told) tell_readers(true);
+  if (!told) fail_step(plan, status);
 }
 
 /// A step may fail alone. When the home is lost, so is every row, and the model takes no more: marked before the first

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
@@ -61,6 +62,35 @@ TEST(DeviceFailures, TooLittleMemoryForAModelIsItsErrorAlone) {
   accept(*running, text(1, sink));
   ASSERT_TRUE(sink->wait(2));
   EXPECT_EQ(sink->row(1).rows.values, sink->row(0).rows.values);
+}
+
+/// Keys and values for one text at full length: who can never have room is told at once, who only has none now waits.
+TEST(DeviceFailures, TooLittleRoomForKeysAndValuesIsOneRowsMatter) {
+  if (!find_cuda(0).ok()) GTEST_SKIP() << find_cuda(0).message();
+  const EngineOptions tight{.max_sequences = 8, .kv_tokens = 96};
+  const auto engine = engine_on_gpu("gpt2", tight).value();
+  const auto sink = std::make_shared<Collector>();
+  accept(*engine, generate_row({5, 6, 7}, 4, 0, sink));
+  ASSERT_TRUE(sink->wait(1));
+  accept(*engine, generate_row({5, 6, 7}, 90, 1, sink));  // nearly all there is
+  accept(*engine, generate_row({5, 6, 7}, 80, 2, sink));
+  SequenceRequest beams = generate_row({5, 6, 7}, 80, 3, sink);
+  beams.generation.num_beams = 4;
+  std::vector<SequenceRequest> rows;
+  rows.push_back(std::move(beams));
+  const Status refused = engine->submit(std::move(rows));
+  EXPECT_EQ(refused.code(), StatusCode::too_long);
+  EXPECT_THAT(refused.message(), HasSubstr("there is room for 96"));
+  ASSERT_TRUE(sink->wait(3));
+  for (const int index : {1, 2}) {
+    const Told told = sink->row(index);
+    EXPECT_TRUE(told.failed.ok()) << told.failed.message();
+    EXPECT_TRUE(std::equal(told.tokens.begin(), told.tokens.begin() + 4, sink->row(0).tokens.begin()));
+  }
+  EXPECT_EQ(sink->row(1).tokens.size(), 90u);
+  EXPECT_EQ(sink->row(2).tokens.size(), 80u);
+  ASSERT_TRUE(engine->drain(Clock::now() + std::chrono::seconds(10)));
+  EXPECT_EQ(engine->stats().kv_blocks_used, 0);
 }
 
 /// In a process of its own: no other way leads back from a fault.

@@ -342,6 +342,36 @@ TEST(Engine, AStepThatThrowsFailsItsRowsAndTheEngineGoesOn) {
   }
 }
 
+/// Rows that generate need no more than they had: only who reads beside them hears that memory ran short, and of those
+/// who read first who wants the log-probabilities of a prompt.
+TEST(Engine, MemoryThatRunsShortInAPromptFailsThatRowAlone) {
+  const auto fake = model(Family::decoder, 4096);
+  fake->before = [](const Batch& batch) {
+    if (batch.decoder.max_query >= 40) throw Error(StatusCode::out_of_memory, "device memory is exhausted");
+  };
+  const auto engine = start(fake);
+  const auto sink = collector();
+  SequenceRequest first = generate_row(ramp(4), 4000, 0, sink);
+  first.cancelled = std::make_shared<std::atomic<bool>>(false);
+  accept(*engine, first);
+  ASSERT_TRUE(sink->wait_tokens(0, 3));
+  accept(*engine, generate_row(ramp(60), 5, 1, sink));
+  ASSERT_TRUE(sink->wait(1));
+  EXPECT_EQ(sink->row(1).failed.code(), StatusCode::out_of_memory);
+  SequenceRequest scored = generate_row(ramp(50), 5, 2, sink);
+  scored.generation.prompt_logprobs = true;
+  ASSERT_TRUE(engine->submit({scored, generate_row(ramp(30), 5, 3, sink)}).ok());
+  ASSERT_TRUE(sink->wait(3));
+  EXPECT_EQ(sink->row(2).failed.code(), StatusCode::out_of_memory);
+  EXPECT_EQ(sink->row(3).tokens, expected_greedy({}, ramp(30), 5));
+  const size_t told = sink->row(0).tokens.size();
+  ASSERT_TRUE(sink->wait_tokens(0, told + 3));  // it went on
+  first.cancelled->store(true);
+  ASSERT_TRUE(sink->wait(4));
+  EXPECT_TRUE(sink->row(0).failed.ok()) << sink->row(0).failed.message();
+  EXPECT_EQ(engine->stats().failed_total, 2);
+}
+
 TEST(Engine, TextsThatFillAStepBeginWhileTheOneBeforeIsAtWork) {
   const auto fake = model(Family::encoder);
   const auto busy = std::make_shared<std::atomic<bool>>(false), armed = std::make_shared<std::atomic<bool>>(false);
