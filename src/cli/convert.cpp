@@ -33,8 +33,7 @@ constexpr const char* kSiblings[] = {"config.json",
                                      "spiece.model",
                                      "modules.json",
                                      "sentence_bert_config.json",
-                                     "config_sentence_transformers.json",
-                                     "1_Pooling/config.json"};
+                                     "config_sentence_transformers.json"};
 
 int copy_siblings(const fs::path& source, const fs::path& destination) {
   int copied = 0;
@@ -42,6 +41,14 @@ int copy_siblings(const fs::path& source, const fs::path& destination) {
     if (!fs::exists(source / file) || fs::exists(destination / file)) continue;
     fs::create_directories((destination / file).parent_path());
     fs::copy_file(source / file, destination / file);
+    ++copied;
+  }
+  // 1_Pooling, 2_Dense: what stands behind the encoder of a sentence-transformers directory.
+  for (const fs::directory_entry& entry : fs::directory_iterator(source)) {
+    const std::string name = entry.path().filename().string();
+    if (!entry.is_directory() || name.size() < 3 || name[0] < '0' || name[0] > '9' || name[1] != '_') continue;
+    if (fs::exists(destination / name)) continue;
+    fs::copy(entry.path(), destination / name, fs::copy_options::recursive);
     ++copied;
   }
   return copied;

@@ -58,7 +58,7 @@ void write_model_type(JsonWriter& json, const ModelInfo& model) {
           .key("embedding")
           .begin_object()
           .key("pooling")
-          .text(name(model.pooling))
+          .text(names_of(model.poolings))
           .end_object()
           .end_object();
       return;

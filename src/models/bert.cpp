@@ -9,7 +9,7 @@
 #include "models/config.h"
 #include "models/loader.h"
 #include "models/model.h"
-#include "models/sentence_pooling.h"
+#include "models/sentence_head.h"
 
 namespace inazuma {
 namespace {
@@ -149,8 +149,12 @@ void ignore_leftovers(WeightReader& weights, Task task) {
 
 class Bert final : public Model {
  public:
-  Bert(const BertConfig& config, ModelInfo info, BertWeights weights)
-      : info_(std::move(info)), weights_(std::move(weights)), hidden_(config.hidden), inner_(config.inner) {
+  Bert(const BertConfig& config, ModelInfo info, BertWeights weights, SentenceHead sentence)
+      : info_(std::move(info)),
+        weights_(std::move(weights)),
+        sentence_(std::move(sentence)),
+        hidden_(config.hidden),
+        inner_(config.inner) {
     const int dim = config.hidden / config.heads;
     heads_ = {.count = config.heads, .dim = dim, .scale = 1.0f / std::sqrt(static_cast<float>(dim))};
   }
@@ -220,10 +224,9 @@ class Bert final : public Model {
 
   Tensor pooled_outputs(Ops& ops, const Tensor& x, const EncoderLane& lane, Arena& arena) const {
     const int64_t n = lane.pooled.rows();
-    const bool plain = info_.task == Task::feature_extraction;
-    const Tensor pooled = arena.tensor(plain ? DType::f32 : ops.compute_dtype(), {n, hidden_});
-    ops.pool(pooled, x, lane.offsets, lane.pooled, plain ? info_.pooling : Pooling::cls);
-    if (plain) return pooled;
+    if (info_.task == Task::feature_extraction) return sentence_.run(ops, arena, x, lane);
+    const Tensor pooled = arena.tensor(ops.compute_dtype(), {n, hidden_});
+    ops.pool(pooled, x, lane.offsets, lane.pooled, Pooling::cls);
     const Tensor dense = arena.tensor(ops.compute_dtype(), {n, hidden_});
     linear(ops, weights_.pooler, dense, pooled, {.activation = Activation::tanh});
     const Tensor scores = arena.tensor(DType::f32, {n, info_.pooled_width});
@@ -233,6 +236,7 @@ class Bert final : public Model {
 
   ModelInfo info_;
   BertWeights weights_;
+  SentenceHead sentence_;
   Heads heads_;
   int64_t hidden_;
   int64_t inner_;
@@ -267,17 +271,16 @@ std::shared_ptr<const Model> load(ModelSource& source) {
   if (task == Task::question_answering) info.row_width = 2;
   if (task == Task::fill_mask) info.row_width = config.vocab;
   if (task == Task::text_classification) info.pooled_width = labels;
-  if (task == Task::feature_extraction) {
-    info.row_width = info.pooled_width = config.hidden;
-    info.pooling = sentence_pooling(source);
-  }
+  if (task == Task::feature_extraction) info.row_width = config.hidden;
   source.weights.set_prefixes({"bert.", ""});
   ignore_leftovers(source.weights, task);
   if (source.encoder_only) source.weights.ignore({"embeddings.*", "classifier.*", "qa_outputs.*", "cls.*"});
   Loader loader(source);
   BertWeights weights = load_weights(loader, config, task, labels, source.encoder_only);
   loader.report(info);
-  return std::make_shared<Bert>(config, std::move(info), std::move(weights));
+  SentenceHead sentence;
+  if (task == Task::feature_extraction) sentence = SentenceHead(source, info);
+  return std::make_shared<Bert>(config, std::move(info), std::move(weights), std::move(sentence));
 }
 
 const RegisterArchitecture registration{{.model_type = "bert", .class_prefixes = {"Bert"}, .load = load}};

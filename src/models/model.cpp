@@ -165,6 +165,12 @@ RegisterArchitecture::RegisterArchitecture(Architecture architecture) {
   registry().push_back(std::move(architecture));
 }
 
+std::string names_of(std::span<const Pooling> poolings) {
+  std::string out;
+  for (const Pooling pooling : poolings) out.append(out.empty() ? "" : "+").append(name(pooling));
+  return out;
+}
+
 std::vector<std::string> known_architectures() {
   std::vector<std::string> names;
   for (const Architecture& architecture : registry()) names.push_back(architecture.model_type);

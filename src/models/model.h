@@ -41,11 +41,11 @@ struct ModelInfo {
   int max_positions = 0;  ///< longest text by the position table; 0 = no such bound (T5)
   int type_vocab = 0;     ///< token types; 0 = none
 
-  bool has_encoder = false;  ///< uses the encoder lane
-  bool has_decoder = false;  ///< uses the decoder lane, hence the pool
-  int row_width = 0;         ///< columns of Output::rows; 0 = not offered
-  int pooled_width = 0;      ///< columns of Output::pooled; 0 = not offered
-  Pooling pooling = Pooling::mean;
+  bool has_encoder = false;                      ///< uses the encoder lane
+  bool has_decoder = false;                      ///< uses the decoder lane, hence the pool
+  int row_width = 0;                             ///< columns of Output::rows; 0 = not offered
+  int pooled_width = 0;                          ///< columns of Output::pooled; 0 = not offered
+  std::vector<Pooling> poolings{Pooling::mean};  ///< beside each other in the pooled vector
 
   int kv_layers = 0;  ///< decoder layers in the pool
   int kv_heads = 0;
@@ -106,6 +106,9 @@ nlohmann::json model_config(const std::filesystem::path& directory,
 /// unsupported: unknown architecture (lists the known); not_found, malformed, invalid: see WeightStore, WeightReader.
 Result<LoadedModel> load_model(const std::filesystem::path& directory, Ops& ops, const LoadOptions& options = {},
                                LoadProgress progress = {});
+
+/// "mean", or "cls+mean" where vectors stand beside each other.
+std::string names_of(std::span<const Pooling> poolings);
 
 /// An architecture registers itself with one line at the end of its file.
 struct Architecture {

@@ -12,7 +12,7 @@
 #include "models/config.h"
 #include "models/loader.h"
 #include "models/model.h"
-#include "models/sentence_pooling.h"
+#include "models/sentence_head.h"
 
 namespace inazuma {
 namespace {
@@ -177,9 +177,10 @@ void ignore_leftovers(WeightReader& weights, const T5Config& config, bool with_d
 
 class T5 final : public Model {
  public:
-  T5(const T5Config& config, ModelInfo info, T5Weights weights)
+  T5(const T5Config& config, ModelInfo info, T5Weights weights, SentenceHead sentence)
       : info_(std::move(info)),
         weights_(std::move(weights)),
+        sentence_(std::move(sentence)),
         heads_{.count = config.heads, .dim = config.head_dim, .scale = 1.0f},
         hidden_(config.hidden),
         inner_(config.inner),
@@ -233,8 +234,7 @@ class T5 final : public Model {
     }
     if (lane.rows.defined() && info_.row_width > 0) out.rows = gather(ops, arena, normed, lane.rows, DType::f32);
     if (lane.pooled.defined() && info_.pooled_width > 0) {
-      out.pooled = arena.tensor(DType::f32, {lane.pooled.rows(), hidden_});
-      ops.pool(out.pooled, normed, lane.offsets, lane.pooled, info_.pooling);
+      out.pooled = sentence_.run(ops, arena, normed, lane);
     }
   }
 
@@ -266,6 +266,7 @@ class T5 final : public Model {
 
   ModelInfo info_;
   T5Weights weights_;
+  SentenceHead sentence_;
   Heads heads_;
   int64_t hidden_, inner_;
   bool gated_;
@@ -289,14 +290,15 @@ std::shared_ptr<const Model> load(ModelSource& source) {
     info.kv_head_dim = config.head_dim;
     info.decoder_start = config.decoder_start;
   } else {
-    info.row_width = info.pooled_width = config.hidden;
-    info.pooling = sentence_pooling(source);
+    info.row_width = config.hidden;
   }
   ignore_leftovers(source.weights, config, generates);
   Loader loader(source);
   T5Weights weights = load_weights(loader, config, generates);
   loader.report(info);
-  return std::make_shared<T5>(config, std::move(info), std::move(weights));
+  SentenceHead sentence;
+  if (!generates) sentence = SentenceHead(source, info);
+  return std::make_shared<T5>(config, std::move(info), std::move(weights), std::move(sentence));
 }
 
 const RegisterArchitecture t5{{.model_type = "t5", .class_prefixes = {"T5"}, .load = load}};

@@ -35,10 +35,11 @@ struct Loaded {
   GenerationConfigs generation;
   std::map<std::string, std::string> prompts;
   std::string default_prompt;
+  bool lower_case = false;
   bool auto_truncate = true;
 
   TaskContext task_context() const {
-    return {*tokenizer, info.model, config, info.max_input_length, auto_truncate, prompts, default_prompt};
+    return {*tokenizer, info.model, config, info.max_input_length, auto_truncate, prompts, default_prompt, lower_case};
   }
   GenerationContext generation_context() const {
     return {*tokenizer, info.model, generation.general, generation.by_pipeline, config, info.engine.max_context};
@@ -172,6 +173,8 @@ void read_sentence_transformers(const std::filesystem::path& directory, Loaded& 
   const json sentence = read_optional(directory / "sentence_bert_config.json");
   if (const auto found = sentence.find("max_seq_length"); found != sentence.end() && found->is_number_integer())
     max_length = found->get<int>();
+  if (const auto found = sentence.find("do_lower_case"); found != sentence.end() && found->is_boolean())
+    loaded.lower_case = found->get<bool>();
   const json settings = read_optional(directory / "config_sentence_transformers.json");
   if (const auto found = settings.find("prompts"); found != settings.end() && found->is_object())
     for (const auto& [key, value] : found->items())

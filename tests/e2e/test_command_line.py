@@ -197,6 +197,18 @@ def test_stray_files_of_trainers_are_ignored(tmp_path):
     assert run("run", directory, "--json", '{"inputs":{"question":"a","context":"the cat"}}').returncode == 0
 
 
+def test_lower_case_of_a_directory(tmp_path):
+    """sentence-transformers puts texts in lower case where sentence_bert_config.json says so, whatever the tokenizer does."""
+    directory = tmp_path / "model"
+    shutil.copytree(TINY / "embed-mean", directory)
+    edit_json(directory / "tokenizer_config.json", do_lower_case=False)
+    ask = lambda text: json.loads(run("run", directory, "--json", json.dumps({"inputs": text})).stdout)
+    lower, upper = ask("the cat"), ask("The CAT")
+    assert lower != upper
+    (directory / "sentence_bert_config.json").write_text('{"max_seq_length": 30, "do_lower_case": true}')
+    assert ask("The CAT") == ask("the cat") == lower
+
+
 def test_default_prompt_of_a_directory(tmp_path):
     """encode() of sentence-transformers puts default_prompt_name before a text whose caller names none."""
     directory = tmp_path / "model"

@@ -34,7 +34,7 @@ TEST_P(CaseInfo, IsWhatTheFilesSay) {
     EXPECT_EQ(info.labels, facts["labels"].get<std::vector<std::string>>());
   }
   if (facts.contains("pooling")) {
-    EXPECT_EQ(name(info.pooling), facts["pooling"].get<std::string>());
+    EXPECT_EQ(names_of(info.poolings), facts["pooling"].get<std::string>());
   }
   if (facts.contains("problem_type")) {
     EXPECT_EQ(info.problem_type, facts["problem_type"].get<std::string>());

@@ -258,7 +258,7 @@ TEST(Poolings, ByName) {
                                 text));
     const Result<LoadedModel> loaded = directory.load();
     ASSERT_TRUE(loaded.ok()) << text << ": " << loaded.status().message();
-    EXPECT_EQ(loaded->model->info().pooling, pooling) << text;
+    EXPECT_THAT(loaded->model->info().poolings, testing::ElementsAre(pooling)) << text;
   }
   directory.write("config_sentence_transformers.json", R"({"prompts": {"query": "", "document": ""}})");
   EXPECT_TRUE(directory.load().ok()) << "empty prompts are none";
@@ -283,7 +283,7 @@ TEST_P(BadPoolings, AreRefusedByName) {
   // The choice of the caller needs no file.
   const Result<LoadedModel> chosen = directory.load({.pooling = Pooling::max});
   ASSERT_TRUE(chosen.ok()) << chosen.status().message();
-  EXPECT_EQ(chosen->model->info().pooling, Pooling::max);
+  EXPECT_THAT(chosen->model->info().poolings, testing::ElementsAre(Pooling::max));
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -294,23 +294,20 @@ INSTANTIATE_TEST_SUITE_P(
         BadPooling{"module without type", "modules.json", R"([{"path": ""}])", StatusCode::malformed, "needs a type"},
         BadPooling{"dense layer", "modules.json",
                    R"([{"path": "2_Dense", "type": "sentence_transformers.models.Dense"}])", kUnsupported,
-                   "module 'Dense' is not supported"},
+                   "module 'Dense' is not supported here"},
+        BadPooling{"dense layer behind the norm", "modules.json",
+                   R"([{"path": "1_Pooling", "type": "a.Pooling"}, {"type": "a.Normalize"}, {"type": "a.Dense"}])",
+                   kUnsupported, "module 'Dense' is not supported here"},
+        BadPooling{"another module", "modules.json", R"([{"type": "sentence_transformers.models.WordWeights"}])",
+                   kUnsupported, "module 'WordWeights' is not supported here"},
         BadPooling{"path outside", "modules.json", R"([{"path": "../x", "type": "a.Pooling"}])", kInvalid,
                    "leaves the model"},
         BadPooling{"absolute path", "modules.json", R"([{"path": "/etc", "type": "a.Pooling"}])", kInvalid,
                    "leaves the model"},
         BadPooling{"pooling without file", "modules.json", R"([{"path": "9_Pooling", "type": "a.Pooling"}])",
                    StatusCode::not_found, "9_Pooling"},
-        BadPooling{"two modes", "1_Pooling/config.json",
-                   R"({"pooling_mode_cls_token": true, "pooling_mode_max_tokens": true})", kUnsupported,
-                   "several pooling modes"},
-        BadPooling{"two modes by name", "1_Pooling/config.json", R"({"pooling_mode": ["cls", "mean"]})", kUnsupported,
-                   "several pooling modes"},
         BadPooling{"unknown name", "1_Pooling/config.json", R"({"pooling_mode": "attention"})", kUnsupported,
-                   "attention"},
-        BadPooling{"no name", "1_Pooling/config.json", R"({"pooling_mode": []})", kInvalid, "no pooling mode"},
-        BadPooling{"no mode", "1_Pooling/config.json", R"({"pooling_mode_cls_token": false})", kInvalid,
-                   "no pooling mode"}),
+                   "attention"}),
     [](const auto& test) { return printable(test.param.label); });
 
 struct BadTask {

@@ -1,6 +1,7 @@
 """The table of cases: every architecture, head, configuration switch, file format and naming that must load."""
 
 import dataclasses
+import json
 
 import torch
 import transformers
@@ -22,6 +23,7 @@ class Case:
     state_changes: list = dataclasses.field(default_factory=list)
     config_changes: list = dataclasses.field(default_factory=list)
     files: dict = dataclasses.field(default_factory=dict)
+    modules: list = dataclasses.field(default_factory=list)  # of sentence_transformers, behind the encoder
     options: dict = dataclasses.field(default_factory=dict)  # what the loader is told: task, pooling
     unused: list = dataclasses.field(default_factory=list)  # what the loader must say is left over
     facts: dict = dataclasses.field(default_factory=dict)  # what ModelInfo must say
@@ -54,14 +56,27 @@ class Case:
         logits = out.prediction_logits if "prediction_logits" in out else out.logits
         return {"pooled" if self.facts["task"] == "text-classification" else "rows": logits}
 
-    def pooling_module(self, folder):
+    def sentence_modules(self):
         if self.facts["task"] != "feature-extraction":
-            return None
+            return []
+        if self.modules:
+            return self.modules
         from sentence_transformers.models import Pooling
 
         modes = {"mean_sqrt_len": "mean_sqrt_len_tokens", "weighted_mean": "weightedmean", "last": "lasttoken"}
         mode = self.facts["pooling"]
-        return Pooling(self.config.hidden_size, pooling_mode=modes.get(mode, mode))
+        return [Pooling(self.config.hidden_size, pooling_mode=modes.get(mode, mode))]
+
+    def write_modules(self, folder):
+        """As SentenceTransformer.save lays them out."""
+        listed = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}]
+        for index, module in enumerate(self.modules, 1):
+            path = f"{index}_{type(module).__name__}"
+            (folder / path).mkdir()
+            module.save(str(folder / path))
+            listed.append({"idx": index, "name": str(index), "path": path, "type": f"{type(module).__module__}.{type(module).__name__}"})
+        if self.modules:
+            (folder / "modules.json").write_text(json.dumps(listed, indent=1) + "\n")
 
 
 # BERT. ----------------------------------------------------------------------------------------------------------------
@@ -97,6 +112,18 @@ def pooling_files(mode):
     listed = [{"idx": i, "name": str(i), "path": path, "type": package + kind} for i, (path, kind) in enumerate(modules)]
     pooling = {"word_embedding_dimension": 24} | {f"pooling_mode_{flag}": flag == mode for flag in flags}
     return {"modules.json": listed, "1_Pooling/config.json": pooling}
+
+
+def sentence_modules(hidden, poolings, *dense):
+    """Poolings beside each other, then a Dense (outputs, bias, activation) for each of `dense`, then Normalize."""
+    from sentence_transformers.models import Dense, Normalize, Pooling
+
+    torch.manual_seed(hidden + 7 * len(dense))
+    modules, width = [Pooling(hidden, pooling_mode=poolings)], hidden * len(poolings)
+    for outputs, bias, activation in dense:
+        modules.append(Dense(width, outputs, bias=bias, activation_function=activation))
+        width = outputs
+    return [*modules, Normalize()]
 
 
 OLD_NAMES = rename(("LayerNorm.weight", "LayerNorm.gamma"), ("LayerNorm.bias", "LayerNorm.beta"))
@@ -155,6 +182,14 @@ BERT = [
 for mode, flag in [("cls", "cls_token"), ("max", "max_tokens"), ("mean", "mean_tokens"), ("mean_sqrt_len", "mean_sqrt_len_tokens"),
                    ("weighted_mean", "weightedmean_tokens"), ("last", "lasttoken")]:  # fmt: skip
     BERT.append(bert(f"bert-pool-{mode}", "base", dict(num_hidden_layers=1), files=pooling_files(flag), facts={"pooling": mode}))
+BERT += [
+    bert("bert-pool-several", "base", dict(num_hidden_layers=1), modules=sentence_modules(24, ("cls", "mean", "max")),
+         facts={"pooling": "cls+mean+max"}),
+    bert("bert-dense", "base", dict(num_hidden_layers=1), modules=sentence_modules(24, ("mean",), (17, True, torch.nn.Tanh())),
+         facts={"pooling": "mean"}),
+    bert("bert-pool-dense", "base", dict(num_hidden_layers=1), facts={"pooling": "last+mean_sqrt_len"},
+         modules=sentence_modules(24, ("lasttoken", "mean_sqrt_len_tokens"), (31, False, torch.nn.Identity()), (8, True, torch.nn.GELU()))),
+]  # fmt: skip
 for act in ACTIVATIONS:
     BERT.append(bert(f"bert-act-{act}", "mlm", SMALL | dict(hidden_act=act), lengths=(3, 11)))
 
@@ -260,6 +295,9 @@ T5_ENCODERS = [
     Case("t5-as-features", "encoder", transformers.T5ForConditionalGeneration,
          T5Config(vocab_size=96, d_model=20, d_kv=6, d_ff=36, num_layers=2, num_heads=3),
          options={"task": "feature-extraction"}, reference_class=transformers.T5EncoderModel, **ENCODER_ONLY),
+    Case("t5-encoder-dense", "encoder", transformers.T5EncoderModel,
+         T5Config(vocab_size=96, d_model=20, d_kv=6, d_ff=36, num_layers=2, num_heads=3),
+         modules=sentence_modules(20, ("mean",), (28, False, torch.nn.Identity())), **ENCODER_ONLY),
 ]  # fmt: skip
 
 CASES = BERT + GPT2 + T5 + T5_ENCODERS

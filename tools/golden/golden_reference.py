@@ -83,7 +83,7 @@ def check_overflow(model, run):
 def run_encoder(case, model, folder, generator):
     config = model.config
     collect, sequences, pooled = Collector(), [], []
-    pooling = case.pooling_module(folder)
+    modules = [(module.float().eval(), copy.deepcopy(module).double().eval()) for module in case.sentence_modules()]
     for index, length in enumerate(case.lengths):
         ids = ids_of(length, config.vocab_size, generator)
         types = ids_of(length, getattr(config, "type_vocab_size", 1), generator) if case.types else []
@@ -96,9 +96,13 @@ def run_encoder(case, model, folder, generator):
             collect.add(f"rows.{index}", single["rows"][0], double["rows"][0])
         if "pooled" in single:
             pooled.append((single["pooled"][0], double["pooled"][0]))
-        elif pooling:
+        elif modules:
             features = [{"token_embeddings": out["rows"], "attention_mask": inputs["attention_mask"]} for out in (single, double)]
-            pooled.append(tuple(pooling(feature)["sentence_embedding"][0] for feature in features))
+            for pair in modules:
+                if type(pair[0]).__name__ != "Normalize":  # the request's matter, not the model's
+                    with torch.inference_mode():
+                        features = [module(feature) for module, feature in zip(pair, features)]
+            pooled.append(tuple(feature["sentence_embedding"][0] for feature in features))
     if pooled:
         collect.add("pooled", *(torch.stack(side) for side in zip(*pooled)))
     return collect.golden() | case.facts | {"options": case.options, "sequences": sequences}, collect.tensors

@@ -40,12 +40,14 @@ def write_directory(case, model, folder):
     for path, content in case.files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(json.dumps(content) + "\n")
+    case.write_modules(folder)
 
 
 def used_parameters(case, reference):
     """transformers builds poolers and sentence-pair heads also where no answer depends on them."""
     idle = ("seq_relationship",) if case.facts["task"] == "text-classification" else ("seq_relationship", "pooler")
-    return sum(p.numel() for name, p in reference.named_parameters() if not any(part in name for part in idle))
+    used = [p for name, p in reference.named_parameters() if not any(part in name for part in idle)]
+    return sum(p.numel() for p in used + [p for module in case.modules for p in module.parameters()])
 
 
 def attempt(case, seed, folder):

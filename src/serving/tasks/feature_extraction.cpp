@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "serving/tasks/task.h"
+#include "text/unicode.h"
 
 namespace inazuma {
 
@@ -22,7 +23,11 @@ std::string prompted(const FeatureExtraction& work, const TaskContext& context, 
 }
 
 Encoding encoding_of(const FeatureExtraction& work, const TaskContext& context, const Input& input) {
-  if (!input.ids) return encode_within(context, prompted(work, context, input.text), work.truncation);
+  if (!input.ids) {
+    const std::string text = prompted(work, context, input.text);
+    const bool lower = context.lower_case;
+    return encode_within(context, lower ? python_lower(decode_aligned(text)).utf8() : text, work.truncation);
+  }
   Encoding encoding;
   encoding.ids = *input.ids;
   if (encoding.ids.empty()) throw fail(StatusCode::empty, "inputs holds an empty list of ids");

@@ -23,6 +23,7 @@ struct TaskContext {
   bool auto_truncate = true;                   ///< what an absent `truncate` means
   std::map<std::string, std::string> prompts;  ///< sentence-transformers prompts by name
   std::string default_prompt;                  ///< before texts whose request names none
+  bool lower_case = false;                     ///< texts for vectors are put in lower case first
 };
 
 struct RowOutput {
