@@ -88,6 +88,7 @@ TEST(ConfigRules, EveryRuleNamesItsField) {
       {"response_cache { enable: true } model_transaction_policy { decoupled: true }", "response_cache"},
       {"instance_group [ { kind: KIND_GPU } ]", "no GPU"},
       {"instance_group [ { kind: KIND_CPU gpus: [ 0 ] } ]", "takes no gpus"},
+      {"instance_group [ { kind: KIND_CPU count: 2000000000 } ]", "count is 2000000000, must be at most 1024"},
       {"input [ { name: \"z\" data_type: TYPE_FP32 } ]", "dims are missing"},
       {"input [ { name: \"z\" data_type: TYPE_FP32 dims: [ 0 ] } ]", "dims hold 0"},
       {"input [ { name: \"z\" dims: [ 1 ] } ]", "data_type is missing"},

@@ -354,6 +354,32 @@ TEST(DecoupledSteps, ThroughTheServer) {
   EXPECT_THAT(broken.status.message(), HasSubstr("in ensemble 'breaks'"));
 }
 
+TEST(DecoupledSteps, AnEnsembleFollowsItsModels) {
+  RepositoryHarness repository;
+  repository.options.mode = ControlMode::explicit_;
+  repository.options.load_models = {"whole"};
+  repository.model("many", identity("max_batch_size: 0"));
+  repository.model("one", identity(""));
+  repository.model("whole", kStream);
+  ASSERT_TRUE(repository.start().ok());
+  const auto decoupled = [&] { return (*repository.core.tensor_backend("whole", -1))->tensor_model()->decoupled; };
+  EXPECT_FALSE(decoupled());
+  repository.model("many", identity(kMany));
+  ASSERT_TRUE(repository.core.load("many", {}).ok());
+  EXPECT_TRUE(decoupled());
+  // One that does not fit any more does not serve until it does.
+  std::string config = identity(kMany);
+  for (size_t at; (at = config.find("FP32")) != std::string::npos;) config.replace(at, 4, "INT8");
+  repository.model("many", config);
+  ASSERT_TRUE(repository.core.load("many", {}).ok());
+  EXPECT_FALSE(repository.core.model_ready("whole", -1));
+  EXPECT_FALSE(repository.infer("whole", floats({1, 2}, "X")).status.ok());
+  repository.model("many", identity("max_batch_size: 0"));
+  ASSERT_TRUE(repository.core.load("many", {}).ok());
+  EXPECT_FALSE(decoupled());
+  EXPECT_TRUE(repository.infer("whole", floats({1, 2}, "X")).status.ok());
+}
+
 TEST(DecoupledSteps, DoNotGoWithACache) {
   RepositoryHarness repository;
   repository.model("many", identity(kMany));

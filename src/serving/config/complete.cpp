@@ -175,6 +175,9 @@ void check_instances(const ModelConfig& config, int gpus) {
   const std::string model = quoted(config.name());
   for (const ModelInstanceGroup& group : config.instance_group()) {
     const std::string where = fmt::format("model {} instance_group {}", model, quoted(group.name()));
+    constexpr int kMostInstances = 1024;  // each is a thread
+    if (group.count() > kMostInstances)
+      throw wrong("{}: count is {}, must be at most {}", where, group.count(), kMostInstances);
     if (group.kind() != ModelInstanceGroup::KIND_GPU && !group.gpus().empty())
       throw wrong("{}: {} takes no gpus", where, ModelInstanceGroup::Kind_Name(group.kind()));
     if (group.kind() != ModelInstanceGroup::KIND_GPU) continue;

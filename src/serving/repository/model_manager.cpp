@@ -244,28 +244,68 @@ Status ModelManager::load_model(const std::string& model, const LoadOverrides& o
     }
   }
 
-  const std::lock_guard busy(state->busy);
-  state->asked_for = state->asked_for || asked_for;
-  const fs::path directory = made.empty() ? found->second : made / model;
-  const Fingerprint print = fingerprint(directory);
-  std::shared_ptr<const inference::ModelConfig> before;
-  if (made.empty() && serves(*core_.repository().snapshot(), model)) {
-    if (overrides.config.empty() && print == state->fingerprint) return Status();  // nothing changed
-    const std::lock_guard lock(mutex_);
-    if (print.files == state->loaded_files) before = state->config;
+  {
+    const std::lock_guard busy(state->busy);
+    state->asked_for = state->asked_for || asked_for;
+    const fs::path directory = made.empty() ? found->second : made / model;
+    const Fingerprint print = fingerprint(directory);
+    std::shared_ptr<const inference::ModelConfig> before;
+    if (made.empty() && serves(*core_.repository().snapshot(), model)) {
+      if (overrides.config.empty() && print == state->fingerprint) return Status();  // nothing changed
+      const std::lock_guard lock(mutex_);
+      if (print.files == state->loaded_files) before = state->config;
+    }
+    const bool in_place = before != nullptr && differ_in_instances_only(*before, *config);
+    const Status status =
+        in_place ? adapt_locked(model, *state, directory, *config) : load_locked(model, *state, directory, *config);
+    if (!status.ok()) {
+      forget_files();
+      return status;
+    }
+    state->fingerprint = overrides.config.empty() ? std::optional(print) : std::nullopt;
+    state->loaded_files = made.empty() ? std::optional(print.files) : std::nullopt;
+    if (!state->files.empty()) fs::remove_all(state->files);
+    state->files = made;
+    if (in_place) return Status();
   }
-  const bool in_place = before != nullptr && differ_in_instances_only(*before, *config);
-  const Status status =
-      in_place ? adapt_locked(model, *state, directory, *config) : load_locked(model, *state, directory, *config);
-  if (!status.ok()) {
-    forget_files();
-    return status;
-  }
-  state->fingerprint = overrides.config.empty() ? std::optional(print) : std::nullopt;
-  state->loaded_files = made.empty() ? std::optional(print.files) : std::nullopt;
-  if (!state->files.empty()) fs::remove_all(state->files);
-  state->files = made;
+  renew_ensembles(model);
   return Status();
+}
+
+// What an ensemble knows of its models (types, labels, whether they are decoupled) it knows from its load. One that
+// does not fit any more does not serve, as in the reference.
+void ModelManager::renew_ensembles(const std::string& model) {
+  for (const std::string& ensemble : ensembles_using(model)) {
+    const std::shared_ptr<Known> state = known(ensemble);
+    {
+      const std::lock_guard busy(state->busy);
+      std::shared_ptr<const inference::ModelConfig> config;
+      {
+        const std::lock_guard lock(mutex_);
+        config = state->config;
+      }
+      const Result<RepositoryLayout> layout = scan_repositories(options_.repositories);
+      if (!config || !layout.ok() || !layout->models.contains(ensemble)) continue;
+      const fs::path directory = state->files.empty() ? layout->models.at(ensemble) : state->files / ensemble;
+      const Status status = load_locked(ensemble, *state, directory, *config);
+      if (!status.ok()) {
+        log::error("an ensemble does not fit its models any more", {{"model", ensemble}, {"reason", status.message()}});
+        std::vector<Leaving> leaving;
+        std::vector<ServedVersion> after;
+        const auto snapshot = core_.repository().snapshot();
+        for (const ServedVersion& version : snapshot->find(ensemble)->versions) {
+          if (version.backend) leaving.push_back({ensemble, version.number, version.backend, false});
+          after.push_back(
+              {.number = version.number, .state = ModelState::failed, .reason = status.message(), .backend = nullptr});
+        }
+        core_.repository().replace(ensemble, std::move(after));
+        state->fingerprint.reset();
+        retire(std::move(leaving));
+        continue;
+      }
+    }
+    renew_ensembles(ensemble);
+  }
 }
 
 Status ModelManager::load_locked(const std::string& model, Known& state, const fs::path& directory,

@@ -62,6 +62,7 @@ class ModelManager : public ModelControl {
                      const inference::ModelConfig& config);
   Status adapt_locked(const std::string& model, Known& state, const std::filesystem::path& directory,
                       const inference::ModelConfig& config);
+  void renew_ensembles(const std::string& model);
   Status fail_load(const std::string& model, int64_t version, const Status& reason);
   std::filesystem::path write_overrides(const std::string& model, const LoadOverrides& overrides) const;
   void unload_model(const std::string& model);
