@@ -36,7 +36,7 @@ def questions():
 class Server:
     def __init__(self, tree, log, *arguments):
         self.log = log
-        command = [tree / "bin/inazuma", "serve", *(DEMO / name for name in NAMES), "--port", "0", *arguments]
+        command = [tree / "bin/inazuma", "serve", *(DEMO / name for name in NAMES), "--port", "0", "--metrics-interval-ms=100", *arguments]
         self.process = subprocess.Popen(command, stdout=log.open("w"), stderr=subprocess.STDOUT)
         end = time.monotonic() + 60
         while time.monotonic() < end and self.process.poll() is None:
