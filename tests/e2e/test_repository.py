@@ -92,6 +92,31 @@ def test_flags_of_tritonserver(repository):
     assert "--model-control-mod" in failure(repository, "--model-control-mod=none")
 
 
+# tritonserver's flags with a value each: those that act here, and those that say in one line that they cannot.
+ACTING = """--model-control-mode=explicit --load-model=identity --repository-poll-secs=3 --exit-on-error=On --strict-readiness=1 --model-config-name=other --model-load-retry-count=1 --model-namespacing=False
+--id=x --allow-http=TRUE --allow-grpc=true --allow-metrics=1 --allow-cpu-metrics=off --allow-gpu-metrics=0 --http-thread-count=2 --http-header-forward-pattern=x-.* --http-max-input-size=1000000
+--http-restricted-api=model-repository,logging:admin=secret --grpc-restricted-protocol=model-repository:admin=secret --grpc-header-forward-pattern=x-.* --grpc-address=127.0.0.1 --grpc-keepalive-time=10000
+--grpc-keepalive-timeout=10000 --grpc-keepalive-permit-without-calls=true --grpc-http2-max-pings-without-data=2 --grpc-http2-min-recv-ping-interval-without-data=1000 --grpc-http2-max-ping-strikes=2
+--grpc-max-connection-age=100000 --grpc-max-connection-age-grace=1000 --grpc-infer-response-compression-level=low --grpc-use-ssl=false --grpc-use-ssl-mutual=false --metrics-interval-ms=500.5
+--metrics-config=summary_latencies=true --trace-config=rate=7 --trace-config=triton,log-frequency=2 --trace-rate=9 --trace-count=-1 --trace-log-frequency=0 --log-verbose=0 --log-info=true --log-warning=true --log-error=true
+--log-format=default --cache-config=local,size=1048576 --response-cache-byte-size=1048576 --backend-config=default-max-batch-size=4 --rate-limit=execution_count --rate-limit-resource=R:1:0 --allow-client-shm=true
+--strict-model-config=false --exit-timeout-secs=5"""
+WARNED = """--pinned-memory-pool-byte-size=1 --cuda-memory-pool-byte-size=0:1 --cuda-virtual-address-size=0:1 --min-supported-compute-capability=6.0 --buffer-manager-thread-count=1 --host-policy=a,numa-node=0
+--model-load-gpu-limit=0:0.5 --model-load-thread-count=2 --backend-directory=/x --cache-directory=/x --repoagent-directory=/x --enable-peer-access=true --grpc-infer-thread-count=2 --grpc-infer-allocation-pool-size=2
+--grpc-max-response-pool-size=2 --reuse-http-port=true --reuse-grpc-port=1 --allow-sagemaker=false --sagemaker-port=8080 --sagemaker-safe-port-range=1-2 --sagemaker-thread-count=1 --allow-vertex-ai=false --vertex-ai-port=8080
+--vertex-ai-thread-count=1 --vertex-ai-default-model=x --backend-config=python,shm-region-prefix-name=x"""
+
+
+def test_every_flag_of_tritonserver_is_taken(repository):
+    acting, warned = ACTING.split(), WARNED.split()
+    with Server("--model-repository", repository, "--http-address=127.0.0.1", "--grpc-port=0", "--metrics-port=0", *acting, *warned) as server:
+        assert requests.get(f"{server.url}/v2", timeout=20).json()["name"] == "x"
+        lines = [line for line in server.log().splitlines() if " warn " in line]
+        named = lambda flag: [line for line in lines if (flag.split("=", 1)[1] if flag.startswith("--backend-config") else flag.split("=")[0]) in line]
+        assert {flag: len(named(flag)) for flag in warned} == dict.fromkeys(warned, 1)
+        assert [flag for flag in acting if not flag.startswith("--backend-config") and named(flag)] == []
+
+
 def limited(priority, copies=1):
     return IDENTITY + f"""parameters {{ key: "execute_delay_ms" value {{ string_value: "20" }} }}
 instance_group {{ kind: KIND_CPU rate_limiter {{ resources [ {{ name: "R" global: true count: {copies} }} ] priority: {priority} }} }}"""
