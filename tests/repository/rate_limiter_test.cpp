@@ -6,6 +6,7 @@
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
 
+#include <ctime>
 #include <thread>
 
 #include "harness.h"
@@ -251,6 +252,17 @@ TEST(RateLimitedModels, WhatCouldNeverExecuteIsNotLoaded) {
   repository.options.loader.gate = std::make_shared<RateGate>(declared);
   repository.model("a", limited(1, R"(rate_limiter { resources [ { name: "R" count: 2 } ] })"));
   EXPECT_THAT(repository.start().message(), HasSubstr("Resource count for 'R' is limited to 1"));
+}
+
+TEST(RateLimitedModels, WaitingForABatchIsWaiting) {
+  RepositoryHarness repository;
+  repository.options.loader.gate = std::make_shared<RateGate>(DeclaredResources{});
+  repository.model(
+      "a", limited(1, std::string("count: 4 ") + kOneR) + " dynamic_batching { max_queue_delay_microseconds: 400000 }");
+  ASSERT_TRUE(repository.start().ok());
+  const std::clock_t before = std::clock();
+  EXPECT_GE(seconds_of(repository, {"a"}), 0.4);
+  EXPECT_LT(static_cast<double>(std::clock() - before) / CLOCKS_PER_SEC, 0.1);
 }
 
 TEST(RateLimitedModels, SequencesToo) {

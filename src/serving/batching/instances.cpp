@@ -24,13 +24,22 @@ void RateGate::remove(Seat& seat) {
   distribute();
 }
 
+void RateGate::ask_locked(Seat& seat) {
+  if (seat.closed || seat.granted) return;
+  limiter_.ask(seat.id);
+  distribute();
+}
+
+bool RateGate::ask(Seat& seat) {
+  const std::lock_guard lock(mutex_);
+  ask_locked(seat);
+  return seat.granted && !seat.closed;
+}
+
 bool RateGate::acquire(Seat& seat) {
   std::unique_lock lock(mutex_);
-  if (!seat.closed && !seat.granted) {
-    limiter_.ask(seat.id);
-    distribute();
-    seat.changed.wait(lock, [&] { return seat.granted || seat.closed; });
-  }
+  ask_locked(seat);
+  seat.changed.wait(lock, [&] { return seat.granted || seat.closed; });
   if (!seat.closed) return true;
   if (std::exchange(seat.granted, false)) {
     limiter_.done(seat.id, false);

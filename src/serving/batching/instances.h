@@ -32,9 +32,11 @@ class RateGate {
   /// invalid: as RateLimiter::add.
   Result<std::shared_ptr<Seat>> add(const InstanceSpec& spec);
   void remove(Seat& seat);
+  /// Asks to execute; true when the instance may at once.
+  bool ask(Seat& seat);
   /// Waits until the instance may execute; false when its seat was closed meanwhile.
   bool acquire(Seat& seat);
-  /// After acquire(). `again`: it asks for the next execution at once, in front of whoever waits with less right.
+  /// After either. `again`: it asks for the next execution at once, in front of whoever waits with less right.
   void release(Seat& seat, bool executed, bool again);
   /// It wants nothing for now, whatever it asked for.
   void rest(Seat& seat);
@@ -42,6 +44,7 @@ class RateGate {
   void close(Seat& seat);
 
  private:
+  void ask_locked(Seat& seat);
   void distribute();
 
   std::mutex mutex_;

@@ -194,8 +194,8 @@ class BatchScheduler : public Scheduler {
         arrival_.wait(lock);
         continue;
       }
-      if (seat != nullptr) {
-        arrival_.notify_one();  // another instance may need less
+      if (seat != nullptr && !instances_.gate().ask(*seat)) {
+        arrival_.notify_one();  // in its place one that may need less
         lock.unlock();
         const bool mine = instances_.gate().acquire(*seat);
         lock.lock();

@@ -184,8 +184,8 @@ class SequenceScheduler : public Scheduler {
     RateGate::Seat* seat = instance.seat.get();
     std::unique_lock lock(mutex_);
     while (!instance.leaving) {
-      if (seat != nullptr && batcher_.ready()) {
-        arrival_.notify_one();  // another instance may need less
+      if (seat != nullptr && batcher_.size() > 0 && !instances_.gate().ask(*seat)) {
+        arrival_.notify_one();  // in its place one that may need less
         lock.unlock();
         const bool mine = instances_.gate().acquire(*seat);
         lock.lock();
