@@ -110,14 +110,16 @@ Case embed_case(int64_t tokens, int64_t width, int terms, Layout view) {
   return out;
 }
 
-Case gather_case(int64_t width, Layout view, std::vector<int32_t> rows) {
+/// floats: the answer is f32 in every home.
+Case gather_case(int64_t width, Layout view, std::vector<int32_t> rows, bool floats = false) {
   Random random(3);
   const Array x = normal(random, 9, width, view), numbers = ints(rows);
   Case out;
-  out.name = fmt::format("gather_rows {}x{}", rows.size(), width);
+  const Array answer = blank(numbers.cols, width, view);
+  out.name = fmt::format("gather_rows {}x{}{}", rows.size(), width, floats ? " to f32" : "");
   out.bytes = 8.0 * static_cast<double>(static_cast<int64_t>(rows.size()) * width);
   out.prepare = [=](Home& home) {
-    const Placed result = home.place(blank(numbers.cols, width, view));
+    const Placed result = home.place(floats ? full(answer) : answer);
     return Ready{[&home, result, px = home.place(x), pn = home.place(numbers)] {
                    home.ops().gather_rows(result.view, px.view, pn.view);
                  },
@@ -264,6 +266,8 @@ std::vector<Case> row_cases() {
   cases.push_back(gather_case(33, kOdd, {8, 0, 0, 3}));
   cases.push_back(gather_case(1, {}, {5}));
   cases.push_back(gather_case(64, {}, {}));
+  cases.push_back(gather_case(768, {}, {8, 0, 0, 3, 7}));
+  cases.push_back(gather_case(1032, {.slack = 8}, {2, 8, 1}, true));
   cases.push_back(copy_case({8, 0, 0, 3}, {1, 2, 7, 4}, 64));
   cases.push_back(copy_case({3}, {5}, 33));
   cases.push_back(copy_case({1, 2}, {3, 0}, 20000));

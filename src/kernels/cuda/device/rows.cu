@@ -71,6 +71,18 @@ __global__ void gather(Matrix2 out, Matrix2 x, const int32_t* rows, int width) {
     store_element(out.data, i * out.stride + c, out.type, load_element(x.data, from * x.stride + c, x.type));
 }
 
+/// Rows that are walked in eights.
+template <class Out, class X>
+__global__ void gather8(Matrix2 out, Matrix2 x, const int32_t* rows, int width) {
+  const int64_t i = blockIdx.x, from = rows[i];
+  after_predecessors();
+  for (int c = static_cast<int>(threadIdx.x) * 8; c < width; c += static_cast<int>(blockDim.x) * 8) {
+    float values[8];
+    load8(static_cast<const X*>(x.data) + from * x.stride + c, values);
+    store8(static_cast<Out*>(out.data) + i * out.stride + c, values);
+  }
+}
+
 // As in ops.h's Pooling.
 enum { kMean, kCls, kMax, kMeanSqrtLength, kWeightedMean, kLast };
 
@@ -229,7 +241,18 @@ void move(void* to, const void* from, size_t bytes, cudaStream_t stream) {
 }
 
 void gather_rows(const Matrix2& out, const Matrix2& x, const int32_t* rows, int count, int width, cudaStream_t stream) {
-  launch(gather, static_cast<unsigned>(count), kThreads, 0, stream, out, x, rows, width);
+  const auto blocks = static_cast<unsigned>(count);
+  constexpr unsigned kLanes = 128;
+  const bool wide = width % 8 == 0 && vectors(out) && vectors(x);
+  if (wide && x.type == Type::f16 && out.type == Type::f16)
+    return launch(gather8<__half, __half>, blocks, kLanes, 0, stream, out, x, rows, width);
+  if (wide && x.type == Type::f16 && out.type == Type::f32)
+    return launch(gather8<float, __half>, blocks, kLanes, 0, stream, out, x, rows, width);
+  if (wide && x.type == Type::bf16 && out.type == Type::bf16)
+    return launch(gather8<__nv_bfloat16, __nv_bfloat16>, blocks, kLanes, 0, stream, out, x, rows, width);
+  if (wide && x.type == Type::bf16 && out.type == Type::f32)
+    return launch(gather8<float, __nv_bfloat16>, blocks, kLanes, 0, stream, out, x, rows, width);
+  launch(gather, blocks, kThreads, 0, stream, out, x, rows, width);
 }
 
 void copy_rows(void* x, int64_t bytes, const int32_t* from, const int32_t* to, int count, cudaStream_t stream) {
