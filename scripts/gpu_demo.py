@@ -36,7 +36,8 @@ def questions():
 class Server:
     def __init__(self, tree, log, *arguments):
         self.log = log
-        command = [tree / "bin/inazuma", "serve", *(DEMO / name for name in NAMES), "--port", "0", "--metrics-interval-ms=100", *arguments]
+        command = [tree / "bin/inazuma", "serve", *(DEMO / name for name in NAMES), "--port", "0", "--metrics-interval-ms=100",
+                   *arguments]
         self.process = subprocess.Popen(command, stdout=log.open("w"), stderr=subprocess.STDOUT)
         end = time.monotonic() + 60
         while time.monotonic() < end and self.process.poll() is None:
@@ -166,8 +167,7 @@ def main():
 
         finish(*together(server.port, check))
     print(f"float32: {USERS} users, {2 * len(asked)} answers each: all as on the CPU", flush=True)
-    with Server(tree, logs / "demo-f16.log", "--device", "cuda:0", "--http-threads", "4",
-                "--metrics-interval-ms", "100") as server:
+    with Server(tree, logs / "demo-f16.log", "--device", "cuda:0", "--http-threads", "4") as server:
         counts = [0] * USERS
         end = time.monotonic() + SECONDS
 
