@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "cli/command_line.h"
+#include "cli/flags/metrics_flags.h"
 #include "cli/flags/transport_flags.h"
 #include "cli/flags/triton_flags.h"
 #include "frontends/app.h"
@@ -27,6 +28,7 @@ struct ServeFlags {
   ModelFlags model;
   TritonFlags triton;
   TransportFlags transport;
+  MetricsFlags metrics;
   std::vector<std::string> paths;
   std::vector<std::string> served_names;
   std::string host = "127.0.0.1";
@@ -385,12 +387,14 @@ int serve(ServeFlags flags) {
   constexpr size_t kLargestBody = size_t{1} << 30;  // tensors are larger than texts
   if (!flags.triton.repositories.empty() && !flags.max_body_given) flags.max_body = kLargestBody;
   const ManagerOptions manager_options = flags.triton.manager_options(loader_options(flags));
+  MetricsOptions metrics = flags.triton.metrics_options();
+  flags.metrics.apply(metrics);
   Core core({.stall_timeout = std::chrono::seconds(flags.stall_timeout),
              .default_deadline = flags.default_timeout_ms > 0
                                      ? Clock::duration(std::chrono::milliseconds(flags.default_timeout_ms))
                                      : Clock::duration::max(),
              .strict_readiness = flags.triton.strict_readiness,
-             .metrics = flags.triton.metrics_options()});
+             .metrics = std::move(metrics)});
   if (const Status announced = core.repository().announce(ids); !announced.ok()) return complain(announced, kUsage);
   flags.guard.api_keys->replace(read_keys(flags));
   App app(core, app_options(flags));
@@ -510,6 +514,7 @@ void add_operation(CLI::App& app, ServeFlags& f) {
   group->add_flag("--no-access-log", f.no_access_log, "No line per request")->envname("INAZUMA_NO_ACCESS_LOG");
   group->add_flag("--no-http-metrics", f.no_http_metrics, "No /metrics on the main port")
       ->envname("INAZUMA_NO_HTTP_METRICS");
+  f.metrics.add_to(*group);
   group->add_flag("--no-ui", f.no_ui, "No web pages")->envname("INAZUMA_NO_UI");
   group->add_option("--stall-timeout", f.stall_timeout, "Seconds without a sign of life that make a model not ready")
       ->envname("INAZUMA_STALL_TIMEOUT")

@@ -372,6 +372,8 @@ void EngineLoop::admit_rows(const Plan& plan) {
 void EngineLoop::deliver(const Plan& plan, const StepResult& result, Clock::time_point now) {
   ++stats_.steps_total;
   stats_.rows_total += result.worked;
+  stats_.step_rows.add(static_cast<int64_t>(plan.encode.size() + plan.decode.size()));
+  stats_.step_tokens.add(result.worked);
   stats_.prompt_tokens_total += result.prompt_rows;
   deliver_encoded(plan, result, now);
   deliver_decoded(plan, result, now);

@@ -1,6 +1,7 @@
 #pragma once
 // The single thread that loops: drain inbox, schedule, run, emit.
 
+#include <array>
 #include <memory>
 #include <vector>
 
@@ -21,13 +22,26 @@ struct EngineOptions {
 };
 
 /// A moment's counts, for metrics; monotone counters where named total.
+/// How many sizes were at most 1, 2, 4, ... 8192, and above: for histograms.
+struct SizeCounts {
+  std::array<int64_t, 15> up_to{};  ///< not cumulated; the last has no bound
+  int64_t sum = 0;
+  void add(int64_t size) {
+    size_t at = 0;
+    while (at + 1 < up_to.size() && size > int64_t{1} << at) ++at;
+    ++up_to[at];
+    sum += size;
+  }
+};
+
 struct EngineStats {
   int waiting = 0;
   int running = 0;
   int kv_blocks_used = 0;
   int kv_blocks_total = 0;
   int64_t steps_total = 0;
-  int64_t rows_total = 0;  ///< tokens worked
+  int64_t rows_total = 0;             ///< tokens worked
+  SizeCounts step_rows, step_tokens;  ///< texts (or beams) and tokens of a step
   int64_t prompt_tokens_total = 0;
   int64_t generated_tokens_total = 0;
   int64_t finished_total = 0;

@@ -3,6 +3,7 @@
 #include "base/version.h"
 #include "frontends/app.h"
 #include "frontends/web/pages.h"
+#include "serving/metrics/openmetrics.h"
 
 namespace inazuma {
 
@@ -191,9 +192,16 @@ void App::add_operations() {
              {.status = 200, .content_type = "application/json", .body = std::move(json).take(), .headers = {}});
        }});
   const RouteHandler metrics = [this](const auto& exchange, const RouteMatch&) {
+    std::string text = core_.metrics().text(*core_.repository().snapshot());
+    const auto accept = find_header(exchange->request().headers, "accept");
+    if (accept && accept->find("application/openmetrics-text") != std::string_view::npos)
+      return exchange->respond({.status = 200,
+                                .content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                                .body = openmetrics(text),
+                                .headers = {}});
     exchange->respond({.status = 200,
                        .content_type = "text/plain; version=0.0.4; charset=utf-8",
-                       .body = core_.metrics().text(*core_.repository().snapshot()),
+                       .body = std::move(text),
                        .headers = {}});
   };
   const Access access = options_.metrics_auth ? Access::guarded : Access::open;

@@ -60,6 +60,8 @@ class EngineBackend : public Backend {
     Usage usage;
     usage.model = info().id;
     usage.device = info().on_gpu ? "gpu" : "cpu";
+    usage.text = !std::holds_alternative<Tokenize>(request.work) && !std::holds_alternative<Decode>(request.work);
+    usage.generation = std::holds_alternative<Generation>(request.work);
     const auto refuse = [&](Status status) {
       usage.total = Clock::now() - request.arrival;
       receiver.on_event(Response{std::move(status), {}, usage});
@@ -77,6 +79,7 @@ class EngineBackend : public Backend {
     return [receiver, usage = std::move(usage), arrival](Response response) {
       response.usage.model = usage.model;
       response.usage.device = usage.device;
+      response.usage.text = usage.text;
       response.usage.characters = usage.characters;
       response.usage.validation = usage.validation;
       response.usage.tokenization = usage.tokenization;

@@ -16,6 +16,7 @@
 
 #include "base/version.h"
 #include "serving/metrics/machine_gauges.h"
+#include "serving/metrics/peer_series.h"
 #include "serving/metrics/version_series.h"
 
 namespace inazuma {
@@ -66,7 +67,11 @@ struct Metrics::Families {
   using Histograms = prometheus::Family<prometheus::Histogram>&;
 
   explicit Families(const MetricsOptions& options)
-      : versions(registry, options), machine(registry, options.cpu, options.gpu, options.interval) {
+      : triton(options.triton),
+        versions(registry, options),
+        machine(registry, options.cpu, options.gpu, options.interval),
+        peers(registry, options),
+        buckets(options.buckets) {
     BuildGauge()
         .Name("inazuma_build_info")
         .Help("Version of this program; always 1")
@@ -84,11 +89,11 @@ struct Metrics::Families {
   }
 
   prometheus::Registry registry;
+  const bool triton;
   VersionSeries versions;
   MachineGauges machine;
-  // Bounds of latency histograms, seconds.
-  const std::vector<double> buckets = {0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15,
-                                       0.25,  0.5,   1,     2,    5,    10,   20,   40,    60};
+  PeerSeries peers;
+  const std::vector<double> buckets;  // of latency histograms, seconds
 
   Gauges state = gauge("inazuma_model_state", "1 for the state a model is in");
   Gauges load_seconds = gauge("inazuma_model_load_seconds", "Seconds the last load of a model took");
@@ -168,6 +173,7 @@ Metrics::~Metrics() = default;
 void Metrics::count_request(const CountedModel& model, const Status& status, const Usage& usage, int items) {
   Families& f = *families_;
   f.versions.count(model, status, usage, items);
+  f.peers.count(model.id, status, usage, items);
   if (!status.ok()) {
     const prometheus::Labels labels{{"model", model.id}};
     if (status.code() == StatusCode::cancelled)
@@ -221,6 +227,7 @@ void Metrics::inflight(int delta) {
 std::string Metrics::text(const RepositorySnapshot& snapshot) {
   Families& f = *families_;
   f.versions.write(snapshot);
+  f.peers.write(snapshot);
   for (const ServedModel& model : snapshot.models) {
     const ServedVersion* version = model.current();
     for (ModelState state : {ModelState::loading, ModelState::ready, ModelState::failed})
@@ -243,7 +250,12 @@ std::string Metrics::text(const RepositorySnapshot& snapshot) {
                                     : static_cast<double>(stats.rows_total) / static_cast<double>(stats.steps_total));
   }
   f.resident.Set(resident_bytes());
-  return prometheus::TextSerializer().Serialize(f.registry.Collect());
+  std::vector<prometheus::MetricFamily> all = f.registry.Collect();
+  if (!f.triton) std::erase_if(all, [](const auto& family) { return family.name.starts_with("nv_"); });
+  all.push_back(
+      step_sizes("inazuma_batch_size", "Texts (or beams) of a step", "model", snapshot, &EngineStats::step_rows));
+  for (prometheus::MetricFamily& family : f.peers.steps(snapshot)) all.push_back(std::move(family));
+  return prometheus::TextSerializer().Serialize(all);
 }
 
 }  // namespace inazuma

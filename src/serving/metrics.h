@@ -11,7 +11,7 @@
 
 namespace inazuma {
 
-/// --allow-cpu-metrics and its kin, and the settings of --metrics-config.
+/// --allow-cpu-metrics and its kin, the settings of --metrics-config, --metrics-compat and --metrics-buckets.
 struct MetricsOptions {
   bool cpu = true, gpu = true;               ///< nv_cpu_*, nv_gpu_*
   std::chrono::milliseconds interval{2000};  ///< between two samples of these
@@ -20,6 +20,11 @@ struct MetricsOptions {
   bool summaries = false;                    ///< summary_latencies: nv_inference_*_summary_us
   std::vector<std::pair<double, double>> quantiles = {
       {0.5, 0.05}, {0.9, 0.01}, {0.95, 0.001}, {0.99, 0.001}, {0.999, 0.001}};  ///< quantile, allowed error
+  bool triton = true;                                                           ///< nv_*
+  bool tei = false, tgi = false, vllm = false;                                  ///< te_*, tgi_*, vllm:*
+  /// Bounds of latency histograms, seconds, ascending.
+  std::vector<double> buckets = {0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15,
+                                 0.25,  0.5,   1,     2,    5,    10,   20,   40,    60};
 };
 
 /// Who is counted. The configuration is only looked at when its series begin.
@@ -52,7 +57,7 @@ class Metrics {
   void connections(int delta);
   void inflight(int delta);
 
-  /// Prometheus text 0.0.4, engine gauges read from `snapshot` now.
+  /// Prometheus text 0.0.4 (see metrics/openmetrics.h for the other), engine gauges read from `snapshot` now.
   std::string text(const RepositorySnapshot& snapshot);
 
  private:

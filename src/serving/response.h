@@ -109,10 +109,15 @@ struct Usage {
   int characters = 0;
   int prompt_tokens = 0;
   int generated_tokens = 0;
+  bool text = false;  ///< a text model's own work, inference (not Tokenize, Decode)
   bool generation = false;
-  bool refused = false;  ///< found wrong before it was queued: no failure of the model
+  int stopped_rows = 0, full_rows = 0;  ///< generated rows that ended by themselves, and at their longest
+  int max_new_tokens = 0;               ///< the largest of the request's rows
+  bool refused = false;                 ///< found wrong before it was queued: no failure of the model
   Clock::duration validation{}, tokenization{}, queue{}, inference{}, total{};
-  Clock::duration cache{};  ///< looking the answer up, and keeping a new one
+  Clock::duration prefill{};    ///< of inference: up to the first token, of the slowest row
+  Clock::duration token_gap{};  ///< mean time between two tokens of the slowest row; 0 = fewer than two
+  Clock::duration cache{};      ///< looking the answer up, and keeping a new one
 };
 
 /// The end of a request that was accepted.

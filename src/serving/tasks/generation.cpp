@@ -199,6 +199,10 @@ void GenerationJob::handle(SequenceEvent& event) {
       if (!event.hypotheses.empty()) take_hypotheses(row, event.hypotheses);
       usage_.queue = std::max(usage_.queue, event.times.queued);
       usage_.inference = std::max(usage_.inference, event.times.prefill + event.times.decode);
+      usage_.prefill = std::max(usage_.prefill, event.times.prefill);
+      if (row.result.tokens.size() > 1)
+        usage_.token_gap =
+            std::max(usage_.token_gap, event.times.decode / static_cast<int64_t>(row.result.tokens.size() - 1));
       break;
   }
   row.ended = true;
@@ -277,6 +281,10 @@ GeneratedToken GenerationJob::plain_token(const TokenLogprob& token) const {
 }
 
 void GenerationJob::finish() {
+  for (const Row& row : rows_) {
+    ++(row.result.cause == StopCause::length ? usage_.full_rows : usage_.stopped_rows);
+    usage_.max_new_tokens = std::max(usage_.max_new_tokens, row.options.max_new_tokens);
+  }
   Response response;
   response.status = status_;
   if (status_.ok()) response.outcome = result();
