@@ -1,15 +1,9 @@
 #include "serving/repository/model_manager.h"
 
-#include <unistd.h>
-
 #include <google/protobuf/util/message_differencer.h>
 
-#include <atomic>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-
 #include "base/log.h"
+#include "serving/repository/file_overrides.h"
 
 namespace inazuma {
 
@@ -51,7 +45,8 @@ bool serves(const RepositorySnapshot& snapshot, const std::string& model) {
 
 }  // namespace
 
-ModelManager::ModelManager(Core& core, ManagerOptions options) : core_(core), options_(std::move(options)) {
+ModelManager::ModelManager(Core& core, ManagerOptions options)
+    : core_(core), options_(std::move(options)), retirement_(std::make_unique<Retirement>(core.repository())) {
   // Ensembles keep these: they may outlive the manager, never the core.
   options_.loader.find_model = [door = &core_](const std::string& model, int64_t version) {
     return door->tensor_backend(model, version);
@@ -59,17 +54,16 @@ ModelManager::ModelManager(Core& core, ManagerOptions options) : core_(core), op
   options_.loader.submit = [door = &core_](Request request, Receiver receiver) {
     door->submit(std::move(request), std::move(receiver));
   };
-  leaver_ = std::thread([this] { let_go(); });
 }
 
 ModelManager::~ModelManager() {
   {
-    const std::lock_guard lock(leaving_mutex_);
+    const std::lock_guard lock(poll_mutex_);
     stopping_ = true;
   }
-  leaving_changed_.notify_all();
+  poll_wake_.notify_all();
   if (poller_.joinable()) poller_.join();
-  leaver_.join();
+  retirement_.reset();  // before the files that leaving models were read from
   for (const auto& [name, state] : known_)
     if (!state->files.empty()) fs::remove_all(state->files);
 }
@@ -99,8 +93,8 @@ Status ModelManager::start() {
   }
   if (options_.mode == ControlMode::poll)
     poller_ = std::thread([this] {
-      std::unique_lock lock(leaving_mutex_);
-      while (!leaving_changed_.wait_for(lock, options_.poll_interval, [&] { return stopping_; })) {
+      std::unique_lock lock(poll_mutex_);
+      while (!poll_wake_.wait_for(lock, options_.poll_interval, [&] { return stopping_; })) {
         lock.unlock();
         poll();
         lock.lock();
@@ -135,32 +129,6 @@ std::vector<std::string> ModelManager::parts_of(const inference::ModelConfig& co
   for (const auto& step : config.ensemble_scheduling().step())
     if (std::find(out.begin(), out.end(), step.model_name()) == out.end()) out.push_back(step.model_name());
   return out;
-}
-
-// Writes what a client sent as a model directory of its own.
-fs::path ModelManager::write_overrides(const std::string& model, const LoadOverrides& overrides) const {
-  static std::atomic<int> count = 0;
-  const fs::path root = fs::temp_directory_path() / fmt::format("inazuma-{}-{}", getpid(), count++);
-  const fs::path folder = root / model;
-  fs::create_directories(folder);
-  try {
-    for (const auto& [name, bytes] : overrides.files) {
-      const fs::path relative = fs::path(name).lexically_normal();
-      if (name.empty() || relative.is_absolute() || relative.begin()->string() == ".." ||
-          name.find('\0') != std::string::npos || !relative.has_filename())
-        throw fail(StatusCode::invalid,
-                   "file override {}: the path must lie below the model's directory, as VERSION/FILE", quoted(name));
-      fs::create_directories((folder / relative).parent_path());
-      std::ofstream file(folder / relative, std::ios::binary);
-      file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-      if (!file.flush())
-        throw fail(StatusCode::internal, "file override {} cannot be written: {}", quoted(name), std::strerror(errno));
-    }
-  } catch (...) {
-    fs::remove_all(root);
-    throw;
-  }
-  return root;
 }
 
 Status ModelManager::fail_load(const std::string& model, int64_t version, const Status& reason) {
@@ -209,7 +177,7 @@ Status ModelManager::load_model(const std::string& model, const LoadOverrides& o
   const std::shared_ptr<Known> state = known(model);
   fs::path made;
   const Result<inference::ModelConfig> config = capture([&] {
-    if (!overrides.files.empty()) made = write_overrides(model, overrides);
+    if (!overrides.files.empty()) made = write_file_overrides(model, overrides);
     const fs::path directory = made.empty() ? found->second : made / model;
     return read_model_config(directory, model, overrides.config, options_.loader).value();
   });
@@ -290,7 +258,7 @@ void ModelManager::renew_ensembles(const std::string& model) {
       const Status status = load_locked(ensemble, *state, directory, *config);
       if (!status.ok()) {
         log::error("an ensemble does not fit its models any more", {{"model", ensemble}, {"reason", status.message()}});
-        std::vector<Leaving> leaving;
+        std::vector<Retirement::Leaving> leaving;
         std::vector<ServedVersion> after;
         const auto snapshot = core_.repository().snapshot();
         for (const ServedVersion& version : snapshot->find(ensemble)->versions) {
@@ -300,7 +268,7 @@ void ModelManager::renew_ensembles(const std::string& model) {
         }
         core_.repository().replace(ensemble, std::move(after));
         state->fingerprint.reset();
-        retire(std::move(leaving));
+        retirement_->add(std::move(leaving));
         continue;
       }
     }
@@ -318,7 +286,7 @@ Status ModelManager::load_locked(const std::string& model, Known& state, const f
     versions = load_versions(directory, shared, options_.loader, version);
   if (!versions.ok()) return fail_load(model, version, versions.status());
 
-  std::vector<Leaving> leaving;
+  std::vector<Retirement::Leaving> leaving;
   const auto snapshot = core_.repository().snapshot();
   if (const ServedModel* served = snapshot->find(model))
     for (const ServedVersion& old : served->versions)
@@ -328,7 +296,7 @@ Status ModelManager::load_locked(const std::string& model, Known& state, const f
     const std::lock_guard lock(mutex_);
     state.config = shared;
   }
-  retire(std::move(leaving));
+  retirement_->add(std::move(leaving));
   return Status();
 }
 
@@ -341,7 +309,7 @@ Status ModelManager::adapt_locked(const std::string& model, Known& state, const 
   int64_t version = 0;
   Result<std::vector<ServedVersion>> versions = adapt_versions(directory, shared, options_.loader, before, version);
   if (!versions.ok()) return fail_load(model, version, versions.status());
-  std::vector<Leaving> leaving;
+  std::vector<Retirement::Leaving> leaving;
   for (const ServedVersion& old : before)
     if (old.backend && std::none_of(versions->begin(), versions->end(),
                                     [&](const ServedVersion& kept) { return kept.number == old.number; }))
@@ -351,7 +319,7 @@ Status ModelManager::adapt_locked(const std::string& model, Known& state, const 
     const std::lock_guard lock(mutex_);
     state.config = shared;
   }
-  retire(std::move(leaving));
+  retirement_->add(std::move(leaving));
   return Status();
 }
 
@@ -401,7 +369,7 @@ void ModelManager::unload_model(const std::string& model) {
   const auto snapshot = core_.repository().snapshot();
   const ServedModel* served = snapshot->find(model);
   if (served == nullptr) return;
-  std::vector<Leaving> leaving;
+  std::vector<Retirement::Leaving> leaving;
   std::vector<ServedVersion> after;
   for (const ServedVersion& version : served->versions) {
     if (version.backend) leaving.push_back({model, version.number, version.backend, true});
@@ -419,7 +387,7 @@ void ModelManager::unload_model(const std::string& model) {
   }
   if (!state->files.empty()) fs::remove_all(state->files);
   state->files.clear();
-  retire(std::move(leaving));
+  retirement_->add(std::move(leaving));
 }
 
 std::vector<IndexEntry> ModelManager::index(bool ready_only) {
@@ -475,50 +443,6 @@ void ModelManager::poll() {
     log::error("model not loaded", {{"model", name}, {"reason", status.message()}});
     const std::lock_guard busy(state->busy);
     state->fingerprint = print;
-  }
-}
-
-void ModelManager::retire(std::vector<Leaving> leaving) {
-  if (leaving.empty()) return;
-  {
-    const std::lock_guard lock(leaving_mutex_);
-    for (Leaving& one : leaving) leaving_.push_back(std::move(one));
-  }
-  leaving_changed_.notify_all();
-}
-
-// A back end goes when nobody else holds it (a request on its way in may still) and its accepted work has ended.
-void ModelManager::let_go() {
-  std::unique_lock lock(leaving_mutex_);
-  for (;;) {
-    leaving_changed_.wait(lock, [&] { return stopping_ || !leaving_.empty(); });
-    if (leaving_.empty()) return;
-    std::vector<Leaving> round = std::exchange(leaving_, {});
-    lock.unlock();
-    std::vector<Leaving> again;
-    for (Leaving& one : round) {
-      // Read by others no more once only this thread has it: the snapshot that held it was replaced before.
-      if (one.backend.use_count() > 1 || !one.backend->drain(Clock::now())) {
-        again.push_back(std::move(one));
-        continue;
-      }
-      one.backend.reset();
-      if (!one.unloading) continue;
-      const auto snapshot = core_.repository().snapshot();
-      const ServedModel* served = snapshot->find(one.model);
-      const ServedVersion* version = served == nullptr ? nullptr : served->find(one.version);
-      if (version != nullptr && version->state == ModelState::unloading)
-        core_.repository().set_state(one.model, one.version, ModelState::unloaded, "unloaded");
-    }
-    lock.lock();
-    const bool some = !again.empty();
-    for (Leaving& one : again) leaving_.push_back(std::move(one));
-    if (some && stopping_) {
-      // The server ends: what is left is let go where it stands.
-      leaving_.clear();
-      return;
-    }
-    if (some) leaving_changed_.wait_for(lock, std::chrono::milliseconds(2));
   }
 }
 

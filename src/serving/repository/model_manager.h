@@ -7,6 +7,7 @@
 
 #include "serving/repository/layout.h"
 #include "serving/repository/model_loader.h"
+#include "serving/repository/retirement.h"
 
 namespace inazuma {
 
@@ -21,8 +22,7 @@ struct ManagerOptions {
   LoaderOptions loader;
 };
 
-/// Fills a Core's Repository and answers its ModelControl calls. Models that leave are let go by a thread of their own
-/// once the last request has ended.
+/// Fills a Core's Repository and answers its ModelControl calls.
 class ModelManager : public ModelControl {
  public:
   ModelManager(Core& core, ManagerOptions options);
@@ -48,12 +48,6 @@ class ModelManager : public ModelControl {
     std::filesystem::path files;  // temporary directory of file overrides, "" = none
     std::shared_ptr<const inference::ModelConfig> config;  // guarded by mutex_; null unless loaded
   };
-  struct Leaving {
-    std::string model;
-    int64_t version = 0;
-    std::shared_ptr<Backend> backend;
-    bool unloading = false;  // the snapshot shows UNLOADING until it is gone
-  };
 
   std::shared_ptr<Known> known(const std::string& model);
   Status load_model(const std::string& model, const LoadOverrides& overrides, bool asked_for,
@@ -64,22 +58,19 @@ class ModelManager : public ModelControl {
                       const inference::ModelConfig& config);
   void renew_ensembles(const std::string& model);
   Status fail_load(const std::string& model, int64_t version, const Status& reason);
-  std::filesystem::path write_overrides(const std::string& model, const LoadOverrides& overrides) const;
   void unload_model(const std::string& model);
   std::vector<std::string> ensembles_using(const std::string& model);
   std::vector<std::string> parts_of(const inference::ModelConfig& config) const;
-  void retire(std::vector<Leaving> leaving);
-  void let_go();
 
   Core& core_;
   ManagerOptions options_;
   std::mutex mutex_;  // guards known_ and the configs in it; taken after any `busy`
   std::map<std::string, std::shared_ptr<Known>> known_;
-  std::mutex leaving_mutex_;
-  std::condition_variable leaving_changed_;
-  std::vector<Leaving> leaving_;
+  std::mutex poll_mutex_;
+  std::condition_variable poll_wake_;
   bool stopping_ = false;
-  std::thread leaver_, poller_;
+  std::thread poller_;
+  std::unique_ptr<Retirement> retirement_;
 };
 
 }  // namespace inazuma
