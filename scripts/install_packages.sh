@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 build=(g++ cmake ninja-build ccache git curl libboost1.81-dev libssl-dev libnghttp2-dev zlib1g-dev libsimdjson-dev nlohmann-json3-dev libcli11-dev
   libspdlog-dev libfmt-dev prometheus-cpp-dev libutf8proc-dev libpcre2-dev libprotobuf-dev protobuf-compiler libmecab-dev mecab-utils mecab-ipadic pkg-config)
 test=(libgtest-dev libgmock-dev librapidcheck-dev libsentencepiece-dev python3-venv python3-pip libb64-0d)
-fuzz=(clang libclang-rt-14-dev)
+fuzz=(clang libclang-rt-14-dev llvm)  # llvm: names in reports, by which known leaks are told apart
 referee=(libpython3.11 nginx-light wrk nghttp2-client)
 
 wanted=("${build[@]}")
