@@ -162,7 +162,8 @@ bool Router::origin_allowed(const HttpRequest& request, std::string_view origin)
 
 bool KeyRing::holds(std::string_view given) const {
   bool valid = false;
-  for (const std::string& key : *keys_.load()) valid |= same_secret(key, given);
+  const std::shared_ptr<const std::vector<std::string>> keys = keys_.get();
+  for (const std::string& key : *keys) valid |= same_secret(key, given);
   return valid;
 }
 

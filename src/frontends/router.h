@@ -1,7 +1,6 @@
 #pragma once
 // Paths to handlers, and the key check: one table, so that no route can escape it.
 
-#include <atomic>
 #include <map>
 #include <memory>
 #include <string>
@@ -9,6 +8,7 @@
 #include <vector>
 
 #include "frontends/http.h"
+#include "frontends/shared_value.h"
 #include "serving/core.h"
 
 namespace inazuma {
@@ -48,16 +48,15 @@ struct Restriction {
 class KeyRing {
  public:
   void replace(std::vector<std::string> keys) {
-    keys_.store(std::make_shared<const std::vector<std::string>>(std::move(keys)));
+    keys_.set(std::make_shared<const std::vector<std::string>>(std::move(keys)));
   }
   /// Without keys nobody needs one.
-  bool empty() const { return keys_.load()->empty(); }
+  bool empty() const { return keys_.get()->empty(); }
   /// Compared in constant time.
   bool holds(std::string_view given) const;
 
  private:
-  std::atomic<std::shared_ptr<const std::vector<std::string>>> keys_ =
-      std::make_shared<const std::vector<std::string>>();
+  SharedValue<std::vector<std::string>> keys_{std::make_shared<const std::vector<std::string>>()};
 };
 
 struct GuardOptions {

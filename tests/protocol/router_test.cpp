@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "frontends/app.h"
 #include "protocol/fakes.h"
 
@@ -299,6 +301,18 @@ TEST_F(Routes, StreamsBeginWithTheFirstTokenOnly) {
                                       "\"special\":false},\"generated_text\":null,\"details\":null}\n\n",
                                       "data:{\"error\":\"melted\",\"error_type\":\"generation\"}\n\n"}));
   EXPECT_EQ(late->ends, 1);
+}
+
+TEST(KeyRing, IsReplacedWhileOthersRead) {
+  KeyRing keys;
+  keys.replace({"one", "both"});
+  std::thread other([&] {
+    for (int i = 0; i < 2000; ++i)
+      keys.replace(i % 2 == 0 ? std::vector<std::string>{"two", "both"} : std::vector<std::string>{"one", "both"});
+  });
+  for (int i = 0; i < 2000; ++i) EXPECT_TRUE(keys.holds("both"));
+  other.join();
+  EXPECT_TRUE(keys.holds("one") && !keys.holds("two") && !keys.empty());
 }
 
 }  // namespace

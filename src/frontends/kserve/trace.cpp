@@ -297,13 +297,13 @@ void Tracer::make_rules() {
   rules->global = rule(global_);
   bool any = traces(rules->global);
   for (const auto& [model, scope] : models_) any |= traces(rules->models[model] = rule(scope));
-  rules_ = std::move(rules);
+  rules_.set(std::move(rules));
   any_ = any;
 }
 
 std::shared_ptr<RequestTrace> Tracer::begin(const std::string& model) {
   if (!any_.load(std::memory_order_relaxed)) return nullptr;
-  const std::shared_ptr<const Rules> rules = rules_.load();
+  const std::shared_ptr<const Rules> rules = rules_.get();
   const auto own = rules->models.find(model);
   const Rules::Rule& rule = own == rules->models.end() ? rules->global : own->second;
   if (!rule.what.timestamps && !rule.what.tensors) return nullptr;

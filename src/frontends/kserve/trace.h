@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "frontends/shared_value.h"
 #include "serving/trace.h"
 
 namespace inazuma::kserve {
@@ -54,7 +55,7 @@ class Tracer {
   Scope global_;
   std::map<std::string, Scope> models_;  ///< with values of their own
   std::shared_ptr<TraceFile> file_;      ///< null: nothing can be traced
-  std::atomic<std::shared_ptr<const Rules>> rules_;
+  SharedValue<Rules> rules_;
   std::atomic<bool> any_ = false;  ///< some level is not OFF
 };
 
