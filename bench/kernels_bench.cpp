@@ -40,7 +40,7 @@ double seconds_of(const std::function<void()>& work) {
 class Machine {
  public:
   Machine(std::string_view isa, int threads)
-      : loops_(isa == "avx512" ? avx512::kPeak
+      : loops_(isa == "avx512" || isa == "amx" ? avx512::kPeak
                : isa == "avx2" ? avx2::kPeak
                                : baseline::kPeak),
         pool_(threads),

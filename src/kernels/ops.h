@@ -264,8 +264,7 @@ std::unique_ptr<Ops> make_reference_ops();
 
 struct CpuOptions {
   int threads = 0;  ///< intra-op threads; 0 = one per core that the process may use
-  std::string
-      isa;  ///< "" = best the machine has (or $INAZUMA_CPU_ISA); "baseline", "avx2", "avx512"; invalid if absent
+  std::string isa;  ///< "" = best the machine has (or $INAZUMA_CPU_ISA), "baseline", "avx2", "avx512", "amx"; invalid if absent
 };
 Result<std::unique_ptr<Ops>> make_cpu_ops(const CpuOptions& options = {});
 /// The instruction sets this machine can run, best first.

@@ -16,7 +16,7 @@ struct LinearCase {
   DType stored = DType::f32;
   int parts = 1;             ///< stacked weights
   bool floats = false;       ///< out (and residual) are f32 in every home
-  const char* special = "";  ///< "nan": row 0 of x holds a NaN; "inf": an infinity
+  const char* special = "";  ///< "nan": row 0 of x holds a NaN; "inf": an infinity; "inf weight": a weight is one
 };
 
 struct Inputs {
@@ -43,6 +43,7 @@ std::shared_ptr<Inputs> inputs_of(const LinearCase& c) {
     auto& half = inputs->half_weights.emplace_back(weight.size());
     for (size_t i = 0; i < weight.size(); ++i) {
       weight[i] = scale * random.normal();
+      if (c.special == std::string("inf weight") && i == 5) weight[i] = HUGE_VALF;
       if (c.stored == DType::f32) continue;
       half[i] = half_bits(weight[i], c.stored);
       weight[i] = c.stored == DType::f16 ? to_float(Half{half[i]}) : to_float(BFloat16{half[i]});
@@ -154,6 +155,8 @@ std::vector<Case> linear_cases() {
   list.push_back({.rows = 8, .in = 100, .out = 100, .layout = WeightLayout::in_out, .bias = true, .parts = 3});
   list.push_back({.rows = 3, .in = 70, .out = 40, .bias = true, .special = "nan"});
   list.push_back({.rows = 3, .in = 70, .out = 40, .activation = Activation::gelu_tanh, .special = "inf"});
+  list.push_back({.rows = 20, .in = 70, .out = 40, .residual = true, .in_place = true, .special = "inf"});
+  list.push_back({.rows = 130, .in = 70, .out = 40, .bias = true, .special = "inf weight"});
   list.push_back({.rows = 40, .in = 768, .out = 768, .bias = true, .residual = true});
   list.push_back({.rows = 3, .in = 768, .out = 3072, .activation = Activation::gelu, .bias = true});
   list.push_back({.rows = 1, .in = 256, .out = 32000});
@@ -165,6 +168,8 @@ std::vector<Case> linear_cases() {
   list.push_back({.rows = 70, .in = 3072, .out = 72, .bias = true, .residual = true, .floats = true});
   list.push_back(
       {.rows = 190, .in = 1032, .out = 264, .residual = true, .in_place = true, .alpha = 0.5f, .floats = true});
+  // Rows that pass in pieces of their inputs, by more panels than have their sums kept (cpu/isa/linear_tiles.cpp).
+  list.push_back({.rows = 90, .in = 1450, .out = 1700, .bias = true});
   list.push_back({.rows = 2100, .in = 64, .out = 1160, .activation = Activation::relu, .bias = true});
   list.push_back({.rows = 1500, .in = 192, .out = 392, .residual = true});
   list.push_back({.rows = 2100, .in = 24, .out = 2320, .activation = Activation::gelu, .bias = true});

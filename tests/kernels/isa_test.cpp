@@ -48,7 +48,7 @@ TEST(CpuIsa, EachIsWhatItSays) {
     const float w[1] = {1.0f};
     const auto ops = std::move(make_cpu_ops({.threads = 1, .isa = std::string(isa)})).value();
     const Matrix weight = ops->pack(Tensor(w, DType::f32, Shape{1, 1}), WeightLayout::out_in);
-    const size_t registers = isa == "avx512" ? 64 : isa == "avx2" ? 32 : 16;
+    const size_t registers = isa == "amx" || isa == "avx512" ? 64 : isa == "avx2" ? 32 : 16;
     EXPECT_EQ(weight->bytes, 2 * registers) << isa;  // one panel is two registers wide
   }
 }

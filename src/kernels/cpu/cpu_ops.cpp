@@ -72,6 +72,7 @@ void CpuOps::do_linear(const LinearArgs& args) {
                       .in = weight->in,
                       .out_columns = weight->out,
                       .panels = static_cast<const float*>(weight->memory.data()),
+                      .moderate = weight->moderate,
                       .out = args.out.as<float>(),
                       .out_stride = args.out.stride(0),
                       .bias = optional(args.bias),
@@ -81,13 +82,10 @@ void CpuOps::do_linear(const LinearArgs& args) {
                       .residual_stride = optional_stride(args.residual),
                       .alpha = args.alpha,
                       .activation = args.activation};
-  const int64_t rows = args.x.rows(), row_tasks = blocks_of(rows, kLinearRows);
+  const int64_t rows = args.x.rows(), row_tasks = blocks_of(rows, kernels_.linear_rows);
   const int64_t tallest = blocks_of(rows, row_tasks), panels = blocks_of(weight->out, kernels_.panel);
-  const auto row_floats = static_cast<size_t>(kernels_.linear_scratch_rows(tallest, weight->in));
-  for (size_t t = 0; t < scratch_.size(); ++t) {
-    float* memory = scratch_[t].floats(row_floats + static_cast<size_t>(kLinearRows * kernels_.panel));
-    linear_scratch_[t] = {.rows = memory, .sums = memory + row_floats, .held = -1};
-  }
+  const auto floats = static_cast<size_t>(kernels_.linear_scratch(tallest, weight->in));
+  for (size_t t = 0; t < scratch_.size(); ++t) linear_scratch_[t] = {.memory = scratch_[t].floats(floats), .held = -1};
   const bool small = rows * weight->in * weight->out < kLeastWork;
   const int64_t panel_tasks = small ? 1 : std::min(panels, kTasksPerThread * pool_.threads());
   const auto work = [&](int64_t task, int thread) {

@@ -13,6 +13,7 @@ namespace inazuma {
 struct CpuMatrix : PackedMatrix {
   Buffer memory;
   const Kernels* kernels = nullptr;
+  bool moderate = true;  ///< all weights are below kModerate
 };
 
 /// Memory of one thread that only grows: a step like one seen before allocates nothing.

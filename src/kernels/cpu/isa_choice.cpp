@@ -1,5 +1,9 @@
 // Which instruction sets this machine runs, and which of them to use.
 
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <array>
 #include <cstdlib>
 
@@ -15,14 +19,25 @@ struct Isa {
   bool available;
 };
 
+// AMX: the processor has tiles of bf16, and the kernel lets this process use their registers (all its threads, from now
+// on). ARCH_REQ_XCOMP_PERM of arch_prctl(2), for state component 18, tile data; since Linux 5.16.
+bool tiles_are_permitted() {
+  constexpr unsigned kBf16 = 1u << 22, kTiles = 1u << 24;
+  constexpr int kRequest = 0x1023, kTileData = 18;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (d & (kBf16 | kTiles)) != (kBf16 | kTiles)) return false;
+  return ::syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+}
+
 // The compiler's check includes that the operating system saves the registers.
-const std::array<Isa, 3>& isas() {
-  static const std::array<Isa, 3> kIsas = [] {
+const std::array<Isa, 4>& isas() {
+  static const std::array<Isa, 4> kIsas = [] {
     __builtin_cpu_init();
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    return std::array<Isa, 3>{Isa{"avx512", &avx512::kKernels, avx512}, Isa{"avx2", &avx2::kKernels, avx2},
+    return std::array<Isa, 4>{Isa{"amx", &avx512::kTileKernels, avx512 && tiles_are_permitted()},
+                              Isa{"avx512", &avx512::kKernels, avx512}, Isa{"avx2", &avx2::kKernels, avx2},
                               Isa{"baseline", &baseline::kKernels, true}};
   }();
   return kIsas;

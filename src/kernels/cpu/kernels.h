@@ -16,6 +16,7 @@ struct LinearJob {
   int64_t in = 0;
   int64_t out_columns = 0;
   const float* panels = nullptr;
+  bool moderate = true;  ///< all weights are below kModerate
   float* out = nullptr;
   int64_t out_stride = 0;
   const float* bias = nullptr;        ///< or null
@@ -27,14 +28,14 @@ struct LinearJob {
   Activation activation = Activation::none;
 };
 
+/// Numbers below this are finite and stay so when they are rounded to bf16. False for NaN.
+constexpr float kModerate = 0x1.FFp127f;
+
 /// Scratch of one thread for `linear`: rows of x laid out for the kernel, and sums that are not finished.
 struct LinearScratch {
-  float* rows = nullptr;  ///< Kernels::linear_scratch_rows(...) floats
-  float* sums = nullptr;  ///< kLinearRows · panel floats
-  int64_t held = -1;      ///< first of the rows that `rows` holds now; -1 = none. Reset at the start of an operation.
+  float* memory = nullptr;  ///< Kernels::linear_scratch(...) floats, 64-byte aligned
+  int64_t held = -1;        ///< first of the rows that it holds now; -1 = none. Reset at the start of an operation.
 };
-/// Most rows of one call of `linear`.
-constexpr int64_t kLinearRows = 112;
 
 struct NormJob {
   float* out = nullptr;
@@ -86,10 +87,11 @@ struct Kernels {
   int width;  ///< floats of a register
   int panel;  ///< columns of a panel of LinearJob
 
-  /// Rows [first_row, first_row + rows), rows <= kLinearRows, of panels [first_panel, last_panel).
+  /// Rows [first_row, first_row + rows), rows <= linear_rows, of panels [first_panel, last_panel).
   void (*linear)(const LinearJob& job, int64_t first_row, int64_t rows, int64_t first_panel, int64_t last_panel,
                  LinearScratch& scratch);
-  int64_t (*linear_scratch_rows)(int64_t rows, int64_t in);
+  int64_t (*linear_scratch)(int64_t rows, int64_t in);
+  int64_t linear_rows;
   void (*norm)(const NormJob& job, int64_t first_row, int64_t last_row);
   void (*attend)(const AttendJob& job);
   int64_t (*attend_scratch)(int64_t keys, int64_t head_dim);
@@ -124,6 +126,7 @@ extern const Kernels kKernels;
 }
 namespace avx512 {
 extern const Kernels kKernels;
-}
+extern const Kernels kTileKernels;  ///< with dense products on AMX tiles
+}  // namespace avx512
 
 }  // namespace inazuma

@@ -4,8 +4,8 @@
 // from zero, in order; these partial sums are added up in order. So a row's bits do not depend on how many rows there
 // are.
 
+#include "kernels/cpu/isa/finish.h"
 #include "kernels/cpu/isa/functions.h"
-#include "kernels/cpu/isa/math.h"
 
 namespace inazuma::INAZUMA_ISA {
 
@@ -77,25 +77,10 @@ void copy_rows(const LinearJob& job, int64_t first_row, int64_t rows, float* out
   }
 }
 
-// alpha, bias, activation, multiplier, residual: from sums [rows][kPanel] to columns [column, column + columns) of out.
-void finish(const LinearJob& job, int64_t row, int64_t rows, int64_t column, int64_t columns, const float* sums) {
-  const Vec alpha = Vec::all(job.alpha);
-  for (int64_t r = 0; r < rows; ++r, ++row, sums += kPanel)
-    for (int64_t c = 0; c < columns; c += W) {
-      const int64_t at = column + c, lanes = columns - c;
-      Vec y = Vec::load(sums + c) * alpha;
-      if (job.bias != nullptr) y = y + load_lanes(job.bias + at, lanes);
-      if (job.activation != Activation::none) y = activate(job.activation, y);
-      if (job.multiplier != nullptr) y = y * load_lanes(job.multiplier + row * job.multiplier_stride + at, lanes);
-      if (job.residual != nullptr) y = y + load_lanes(job.residual + row * job.residual_stride + at, lanes);
-      store_lanes(job.out + row * job.out_stride + at, y, lanes);
-    }
-}
-
 // All rows times kDepth inputs of one panel. The next such piece of weights lies behind it and is fetched meanwhile,
 // spread over the first two blocks of rows.
-void piece(const LinearJob& job, int64_t rows, int64_t begin, const float* panel, int64_t columns,
-           LinearScratch& scratch) {
+void piece(const LinearJob& job, int64_t rows, int64_t begin, const float* panel, int64_t columns, const float* copy,
+           float* sums) {
   const int64_t depth = smaller(kDepth, job.in - begin);
   const int64_t blocks = (rows + kBlockRows - 1) / kBlockRows, height = rows / blocks, taller = rows % blocks;
   constexpr int64_t kRowBytes = kPanel * int64_t{sizeof(float)};
@@ -103,31 +88,33 @@ void piece(const LinearJob& job, int64_t rows, int64_t begin, const float* panel
   const char* next = reinterpret_cast<const char*>(b + depth * kPanel);
   if (rows <= kFewRows) next = reinterpret_cast<const char*>(b) + kNearAhead;
   const int64_t step = blocks == 1 ? kRowBytes : kRowBytes / 2;
-  const float* x = scratch.rows + begin / kDepth * rows * kCopyStride;
+  const float* x = copy + begin / kDepth * rows * kCopyStride;
   for (int64_t i = 0, row = 0; i < blocks; ++i) {
     const int64_t count = height + (i < taller ? 1 : 0);
     const Ahead ahead = i < 2 ? Ahead{next + i * depth * step, step} : Ahead{next, 0};
     const auto run = columns > W ? block_of<2> : block_of<1>;
-    run(count, x + row * kCopyStride, b, depth, begin == 0, scratch.sums + row * kPanel, ahead);
+    run(count, x + row * kCopyStride, b, depth, begin == 0, sums + row * kPanel, ahead);
     row += count;
   }
 }
 
 }  // namespace
 
-int64_t linear_scratch_rows(int64_t rows, int64_t in) {
-  return (in + kDepth - 1) / kDepth * rows * kCopyStride;
+int64_t linear_scratch(int64_t rows, int64_t in) {
+  return kLinearRows * kPanel + (in + kDepth - 1) / kDepth * rows * kCopyStride;
 }
 
 void linear(const LinearJob& job, int64_t first_row, int64_t rows, int64_t first_panel, int64_t last_panel,
             LinearScratch& scratch) {
-  if (scratch.held != first_row) copy_rows(job, first_row, rows, scratch.rows);
+  float* sums = scratch.memory;  // [rows][kPanel]
+  float* copy = sums + kLinearRows * kPanel;
+  if (scratch.held != first_row) copy_rows(job, first_row, rows, copy);
   scratch.held = first_row;
   for (int64_t p = first_panel; p < last_panel; ++p) {
     const int64_t column = p * kPanel, columns = smaller(kPanel, job.out_columns - column);
     const float* panel = job.panels + column * job.in;
-    for (int64_t begin = 0; begin < job.in; begin += kDepth) piece(job, rows, begin, panel, columns, scratch);
-    finish(job, first_row, rows, column, columns, scratch.sums);
+    for (int64_t begin = 0; begin < job.in; begin += kDepth) piece(job, rows, begin, panel, columns, copy, sums);
+    finish(job, first_row, rows, column, columns, sums);
   }
 }
 

@@ -101,14 +101,13 @@ double exp_sum(const float* x, float shift, float* out, int64_t count) {
   return total;
 }
 
-}  // namespace
-
-extern const Kernels kKernels = {
+constexpr Kernels kTable = {
     .name = Vec::kName,
     .width = W,
     .panel = kPanel,
     .linear = linear,
-    .linear_scratch_rows = linear_scratch_rows,
+    .linear_scratch = linear_scratch,
+    .linear_rows = kLinearRows,
     .norm = norm,
     .attend = attend,
     .attend_scratch = attend_scratch,
@@ -122,5 +121,22 @@ extern const Kernels kKernels = {
     .collect = collect,
     .exp_sum = exp_sum,
 };
+
+#if defined(__AVX512F__)
+constexpr Kernels with_tiles(Kernels table) {
+  table.name = "amx";
+  table.linear = linear_tiles;
+  table.linear_scratch = linear_tiles_scratch;
+  table.linear_rows = kLinearTilesRows;
+  return table;
+}
+#endif
+
+}  // namespace
+
+extern const Kernels kKernels = kTable;
+#if defined(__AVX512F__)
+extern const Kernels kTileKernels = with_tiles(kTable);
+#endif
 
 }  // namespace inazuma::INAZUMA_ISA
