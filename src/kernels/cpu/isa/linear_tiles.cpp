@@ -41,7 +41,7 @@ constexpr int64_t kMostTiles = 3;
 // Rows of a task stay in the second cache while panels pass: so many bytes of them at once.
 constexpr int64_t kRowsBytes = 800 << 10;
 constexpr int64_t kPanelsAtOnce = 12;  // sums of so many panels wait for the rest of their inputs
-constexpr int64_t kAhead = 4096;       // bytes of weights fetched ahead of those being split
+constexpr int64_t kAhead = 6144;       // bytes of weights fetched ahead of those being split
 
 static_assert(kPanel == 2 * W && W == 16);
 
