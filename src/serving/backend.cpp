@@ -80,6 +80,7 @@ class EngineBackend : public Backend {
       response.usage.model = usage.model;
       response.usage.device = usage.device;
       response.usage.text = usage.text;
+      response.usage.generation = usage.generation;
       response.usage.characters = usage.characters;
       response.usage.validation = usage.validation;
       response.usage.tokenization = usage.tokenization;
@@ -274,7 +275,7 @@ std::shared_ptr<EngineBackend> load(const std::filesystem::path& directory, cons
   std::unique_ptr<Engine> engine = std::move(Engine::start(model.model, std::move(ops), options.engine)).value();
   info.engine = engine->options();
   check_beams(*loaded, info.warnings);
-  info.load_seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  info.load_seconds = seconds(Clock::now() - begin);
   return std::make_shared<EngineBackend>(std::move(loaded), std::move(engine));
 }
 

@@ -66,7 +66,6 @@ GenerationJob::GenerationJob(const Request& request, GenerationContext context, 
     for (int sample = 0; sample < samples_; ++sample) add_row(request, input, work, sample);
   }
   open_ = rows_.size();
-  usage_.generation = true;
 }
 
 const GenerationConfig& GenerationJob::defaults(const Generation& work) const {
