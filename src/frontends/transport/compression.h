@@ -9,6 +9,7 @@
 namespace inazuma {
 
 enum class Coding { identity, gzip, deflate };
+constexpr size_t kCompressFrom = 1024;  ///< bytes: shorter bodies are sent as they are
 
 /// unsupported for other codings ("br").
 Result<Coding> parse_coding(std::string_view content_encoding);

@@ -9,7 +9,6 @@ namespace {
 
 constexpr const char* kAccepted = "identity, deflate, gzip";
 constexpr size_t kMostUnsent = 4 << 20;  // of answers, after which a client that streams requests is not read on
-constexpr size_t kCompressFrom = 1024;
 constexpr size_t kMostMessageText = 4096;  // of grpc-message: clients bound their header lists
 
 Headers status_fields(const GrpcStatus& status) {

@@ -22,7 +22,6 @@ namespace http = beast::http;
 
 namespace {
 
-constexpr size_t kCompressFrom = 1024;
 constexpr size_t kHeaderGuess = 512;  // bytes
 constexpr std::chrono::seconds kLinger{2};
 constexpr std::chrono::seconds kLastRequest{1};
@@ -380,7 +379,7 @@ void HttpSession::send(const std::shared_ptr<Exchange>& exchange, HttpResponse r
   exchange->answered = true;
   exchange->status = response.status;
   auto message = std::make_shared<Outgoing>();
-  const Coding coding = response.body.size() > kCompressFrom
+  const Coding coding = response.body.size() >= kCompressFrom
                             ? accepted_coding(find_header(exchange->incoming.headers, "accept-encoding").value_or(""))
                             : Coding::identity;
   if (coding != Coding::identity) {
