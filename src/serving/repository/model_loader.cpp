@@ -65,7 +65,7 @@ ServedVersion load_version(const fs::path& directory, const std::shared_ptr<cons
   BackendInfo info;
   info.directory_name = directory.filename().string();
   info.device = "host";
-  info.load_seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  info.load_seconds = seconds(Clock::now() - begin);
   return {.number = number,
           .state = ModelState::ready,
           .reason = "",

@@ -43,6 +43,17 @@ bool serves(const RepositorySnapshot& snapshot, const std::string& model) {
   return served != nullptr && served->current() != nullptr && served->current()->state == ModelState::ready;
 }
 
+/// What of `before` is not in `after`, by number.
+std::vector<Retirement::Leaving> those_leaving(const std::string& model, const std::vector<ServedVersion>& before,
+                                               const std::vector<ServedVersion>& after, bool unloading) {
+  std::vector<Retirement::Leaving> out;
+  for (const ServedVersion& old : before)
+    if (old.backend &&
+        std::none_of(after.begin(), after.end(), [&](const ServedVersion& kept) { return kept.number == old.number; }))
+      out.push_back({model, old.number, old.backend, unloading});
+  return out;
+}
+
 }  // namespace
 
 ModelManager::ModelManager(Core& core, ManagerOptions options)
@@ -84,8 +95,7 @@ Status ModelManager::start() {
     const Clock::time_point begin = Clock::now();
     const Status status = load_model(name, {}, true, {});
     if (status.ok()) {
-      log::info("model loaded",
-                {{"model", name}, {"seconds", std::chrono::duration<double>(Clock::now() - begin).count()}});
+      log::info("model loaded", {{"model", name}, {"seconds", seconds(Clock::now() - begin)}});
       continue;
     }
     log::error("model not loaded", {{"model", name}, {"reason", status.message()}});
@@ -258,17 +268,15 @@ void ModelManager::renew_ensembles(const std::string& model) {
       const Status status = load_locked(ensemble, *state, directory, *config);
       if (!status.ok()) {
         log::error("an ensemble does not fit its models any more", {{"model", ensemble}, {"reason", status.message()}});
-        std::vector<Retirement::Leaving> leaving;
-        std::vector<ServedVersion> after;
         const auto snapshot = core_.repository().snapshot();
-        for (const ServedVersion& version : snapshot->find(ensemble)->versions) {
-          if (version.backend) leaving.push_back({ensemble, version.number, version.backend, false});
+        const std::vector<ServedVersion>& before = snapshot->find(ensemble)->versions;
+        std::vector<ServedVersion> after;
+        for (const ServedVersion& version : before)
           after.push_back(
               {.number = version.number, .state = ModelState::failed, .reason = status.message(), .backend = nullptr});
-        }
         core_.repository().replace(ensemble, std::move(after));
         state->fingerprint.reset();
-        retirement_->add(std::move(leaving));
+        retirement_->add(those_leaving(ensemble, before, {}, false));
         continue;
       }
     }
@@ -286,18 +294,23 @@ Status ModelManager::load_locked(const std::string& model, Known& state, const f
     versions = load_versions(directory, shared, options_.loader, version);
   if (!versions.ok()) return fail_load(model, version, versions.status());
 
-  std::vector<Retirement::Leaving> leaving;
   const auto snapshot = core_.repository().snapshot();
-  if (const ServedModel* served = snapshot->find(model))
-    for (const ServedVersion& old : served->versions)
-      if (old.backend) leaving.push_back({model, old.number, old.backend, false});
-  core_.repository().replace(model, std::move(*versions));
+  const ServedModel* served = snapshot->find(model);
+  std::vector<Retirement::Leaving> old;
+  if (served != nullptr) old = those_leaving(model, served->versions, {}, false);
+  put(model, state, std::move(*versions), shared, std::move(old));
+  return Status();
+}
+
+// From now on these versions serve; requests that the old ones have begun end there.
+void ModelManager::put(const std::string& model, Known& state, std::vector<ServedVersion> versions,
+                       std::shared_ptr<const inference::ModelConfig> config, std::vector<Retirement::Leaving> leaving) {
+  core_.repository().replace(model, std::move(versions));
   {
     const std::lock_guard lock(mutex_);
-    state.config = shared;
+    state.config = std::move(config);
   }
   retirement_->add(std::move(leaving));
-  return Status();
 }
 
 // Versions that stay are the same with another number of instances: only those that go are let go.
@@ -309,17 +322,8 @@ Status ModelManager::adapt_locked(const std::string& model, Known& state, const 
   int64_t version = 0;
   Result<std::vector<ServedVersion>> versions = adapt_versions(directory, shared, options_.loader, before, version);
   if (!versions.ok()) return fail_load(model, version, versions.status());
-  std::vector<Retirement::Leaving> leaving;
-  for (const ServedVersion& old : before)
-    if (old.backend && std::none_of(versions->begin(), versions->end(),
-                                    [&](const ServedVersion& kept) { return kept.number == old.number; }))
-      leaving.push_back({model, old.number, old.backend, false});
-  core_.repository().replace(model, std::move(*versions));
-  {
-    const std::lock_guard lock(mutex_);
-    state.config = shared;
-  }
-  retirement_->add(std::move(leaving));
+  std::vector<Retirement::Leaving> gone = those_leaving(model, before, *versions, false);
+  put(model, state, std::move(*versions), shared, std::move(gone));
   return Status();
 }
 
@@ -369,15 +373,12 @@ void ModelManager::unload_model(const std::string& model) {
   const auto snapshot = core_.repository().snapshot();
   const ServedModel* served = snapshot->find(model);
   if (served == nullptr) return;
-  std::vector<Retirement::Leaving> leaving;
   std::vector<ServedVersion> after;
-  for (const ServedVersion& version : served->versions) {
-    if (version.backend) leaving.push_back({model, version.number, version.backend, true});
+  for (const ServedVersion& version : served->versions)
     after.push_back({.number = version.number,
                      .state = version.backend ? ModelState::unloading : ModelState::unloaded,
                      .reason = version.backend ? "" : "unloaded",
                      .backend = nullptr});
-  }
   core_.repository().replace(model, std::move(after));
   state->fingerprint.reset();
   state->loaded_files.reset();
@@ -387,7 +388,7 @@ void ModelManager::unload_model(const std::string& model) {
   }
   if (!state->files.empty()) fs::remove_all(state->files);
   state->files.clear();
-  retirement_->add(std::move(leaving));
+  retirement_->add(those_leaving(model, served->versions, {}, true));
 }
 
 std::vector<IndexEntry> ModelManager::index(bool ready_only) {

@@ -56,6 +56,8 @@ class ModelManager : public ModelControl {
                      const inference::ModelConfig& config);
   Status adapt_locked(const std::string& model, Known& state, const std::filesystem::path& directory,
                       const inference::ModelConfig& config);
+  void put(const std::string& model, Known& state, std::vector<ServedVersion> versions,
+           std::shared_ptr<const inference::ModelConfig> config, std::vector<Retirement::Leaving> leaving);
   void renew_ensembles(const std::string& model);
   Status fail_load(const std::string& model, int64_t version, const Status& reason);
   void unload_model(const std::string& model);
