@@ -103,10 +103,8 @@ Status load_models(Core& core, const ServeFlags& flags, const std::vector<NamedP
   return Status();
 }
 
-void print_banner(const Core& core, const RepositorySnapshot& snapshot, const Servers& servers, const ServeFlags& flags,
-                  double seconds) {
+void print_banner(const RepositorySnapshot& snapshot, const Servers& servers, const ServeFlags& flags, double seconds) {
   if (flags.model.quiet) return;
-  (void)core;
   fmt::print(stderr, "inazuma {} {}\n{:<24} {:<22} {:<10} {:>9} {:>7}\n", kVersion, kCommit, "Model", "Task", "Dtype",
              "Memory", "Load s");
   for (const ServedModel& model : snapshot.models) {
@@ -255,8 +253,7 @@ int serve(ServeFlags flags) {
     end(core, servers);
     return complain(loaded, exit_code(loaded));
   }
-  print_banner(core, *core.repository().snapshot(), servers, flags,
-               std::chrono::duration<double>(Clock::now() - begin).count());
+  print_banner(*core.repository().snapshot(), servers, flags, seconds(Clock::now() - begin));
   signals.wait();
   const int code = drain(core, servers, flags);
   end(core, servers);

@@ -16,6 +16,10 @@ namespace inazuma {
 
 using Clock = std::chrono::steady_clock;
 
+inline double seconds(Clock::duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
 /// The only signal that runs against the stream: set by whoever loses interest (disconnect, matched stop string), read
 /// by the engine at the start of each step.
 using CancelFlag = std::shared_ptr<std::atomic<bool>>;

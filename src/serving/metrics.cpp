@@ -11,12 +11,11 @@
 
 #include <fstream>
 #include <map>
-#include <mutex>
-#include <shared_mutex>
 
 #include "base/version.h"
 #include "serving/metrics/machine_gauges.h"
 #include "serving/metrics/peer_series.h"
+#include "serving/metrics/series_table.h"
 #include "serving/metrics/version_series.h"
 
 namespace inazuma {
@@ -29,10 +28,6 @@ using prometheus::BuildHistogram;
 
 constexpr const char* kRequestDuration = "inazuma_request_duration_seconds";
 constexpr const char* kQueueWait = "inazuma_queue_wait_seconds";
-
-double seconds(Clock::duration duration) {
-  return std::chrono::duration<double>(duration).count();
-}
 
 // Resident bytes of this process, from procfs; 0 where it cannot be read.
 double resident_bytes() {
@@ -122,28 +117,23 @@ struct Metrics::Families {
     prometheus::Histogram &duration, &queue_wait;
     prometheus::Counter &prompt_tokens, &generated_tokens;
   };
-  std::shared_mutex models_mutex;
-  std::map<std::string, OfModel> models;
+  SeriesTable<std::string, OfModel> models;
 
   // Calls `use` with the series of a model. Buckets are those of the configuration when the series began.
   template <class Use>
   void with_model(const CountedModel& model, Use&& use) {
-    {
-      const std::shared_lock lock(models_mutex);
-      if (const auto found = models.find(model.id); found != models.end()) return use(found->second);
-    }
-    const prometheus::Labels labels{{"model", model.id}};
-    const auto bounds = [&](const char* family) {
-      const std::vector<double> own = configured_buckets(model, family);
-      return own.empty() ? buckets : own;
+    const auto make = [&] {
+      const prometheus::Labels labels{{"model", model.id}};
+      const auto bounds = [&](const char* family) {
+        const std::vector<double> own = configured_buckets(model, family);
+        return own.empty() ? buckets : own;
+      };
+      return OfModel{.duration = duration.Add(labels, bounds(kRequestDuration)),
+                     .queue_wait = queue_wait.Add(labels, bounds(kQueueWait)),
+                     .prompt_tokens = prompt_tokens.Add(labels),
+                     .generated_tokens = generated_tokens.Add(labels)};
     };
-    const std::unique_lock lock(models_mutex);
-    use(models
-            .try_emplace(model.id, OfModel{.duration = duration.Add(labels, bounds(kRequestDuration)),
-                                           .queue_wait = queue_wait.Add(labels, bounds(kQueueWait)),
-                                           .prompt_tokens = prompt_tokens.Add(labels),
-                                           .generated_tokens = generated_tokens.Add(labels)})
-            .first->second);
+    models.with(model.id, make, use);
   }
 
   // Route, method and status to their counter and the route's histogram.
@@ -151,7 +141,6 @@ struct Metrics::Families {
     prometheus::Counter& requests;
     prometheus::Histogram& duration;
   };
-  std::shared_mutex http_mutex;
   // Looked up by views. Spelt out: clang 14 does not compare tuples of strings with tuples of views.
   struct HttpOrder {
     using is_transparent = void;
@@ -164,7 +153,7 @@ struct Metrics::Families {
       return views(a) < views(b);
     }
   };
-  std::map<std::tuple<std::string, std::string, int>, Http, HttpOrder> http_series;
+  SeriesTable<std::tuple<std::string, std::string, int>, Http, HttpOrder> http_series;
 };
 
 Metrics::Metrics(MetricsOptions options) : families_(std::make_unique<Families>(options)) {}
@@ -199,22 +188,15 @@ void Metrics::first_response(const CountedModel& model, Clock::duration took) {
 void Metrics::count_http(std::string_view route, std::string_view method, int code,
                          std::chrono::duration<double> took) {
   Families& f = *families_;
-  const auto count = [&](Families::Http& one) {
+  const auto make = [&] {
+    const std::string path(route), verb(method);
+    return Families::Http{f.http.Add({{"route", path}, {"method", verb}, {"code", std::to_string(code)}}),
+                          f.http_duration.Add({{"route", path}}, f.buckets)};
+  };
+  f.http_series.with(std::tuple(route, method, code), make, [&](Families::Http& one) {
     one.requests.Increment();
     one.duration.Observe(took.count());
-  };
-  {
-    const std::shared_lock lock(f.http_mutex);
-    if (const auto found = f.http_series.find(std::tuple(route, method, code)); found != f.http_series.end())
-      return count(found->second);
-  }
-  const std::string path(route), verb(method);
-  const std::unique_lock lock(f.http_mutex);
-  count(f.http_series
-            .try_emplace({path, verb, code},
-                         Families::Http{f.http.Add({{"route", path}, {"method", verb}, {"code", std::to_string(code)}}),
-                                        f.http_duration.Add({{"route", path}}, f.buckets)})
-            .first->second);
+  });
 }
 
 void Metrics::connections(int delta) {

@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <array>
 #include <limits>
-#include <map>
-#include <shared_mutex>
+
+#include "serving/metrics/series_table.h"
 
 namespace inazuma {
 
@@ -18,10 +18,6 @@ using prometheus::Counter;
 using prometheus::Gauge;
 using prometheus::Histogram;
 using prometheus::Labels;
-
-double seconds(Clock::duration duration) {
-  return std::chrono::duration<double>(duration).count();
-}
 
 // Tokens.
 const std::vector<double>& length_buckets() {
@@ -61,12 +57,8 @@ class SeriesBook {
 
   template <class Use>
   void with(const std::string& model, Use&& use) {
-    {
-      const std::shared_lock lock(mutex_);
-      if (const auto found = models_.find(model); found != models_.end()) return use(found->second);
-    }
-    const std::unique_lock lock(mutex_);
-    use(models_.try_emplace(model, *this, model).first->second);
+    models_.with(
+        model, [&] { return One(*this, model); }, use);
   }
 
   Counter& counter(const std::string& model, const char* name, const char* help, Labels labels = {}) {
@@ -90,8 +82,7 @@ class SeriesBook {
   std::string prefix_;
   std::vector<double> durations_;
   const char* label_;
-  std::shared_mutex mutex_;
-  std::map<std::string, One> models_;
+  SeriesTable<std::string, One> models_;
 };
 
 namespace {
