@@ -12,7 +12,7 @@ namespace {
 // NVML's interface as its reference documents it: 0 is success, handles are opaque.
 using Device = void*;
 using Utilization = unsigned[2];       // nvmlUtilization_t: of the GPU and of its memory, percent
-using Memory = unsigned long long[3];  // nvmlMemory_t: total, free, used bytes
+using Memory = unsigned long long[3];  // nvmlMemory_t: total, free, used bytes; some of those used are the driver's own
 constexpr unsigned kUuidSize = 96;     // NVML_DEVICE_UUID_V2_BUFFER_SIZE
 constexpr double kMilli = 1e-3;
 
@@ -26,6 +26,11 @@ std::optional<double> ask(int (*function)(Device, T*), Device device, double uni
 }  // namespace
 
 struct GpuUsageReader::Library {
+  struct MemoryApart {  // nvmlMemory_v2_t, of drivers from 510 on: the driver's own stands apart
+    unsigned version = sizeof(MemoryApart) | 2u << 24;
+    unsigned long long total = 0, reserved = 0, free = 0, used = 0;
+  };
+
   void* handle = nullptr;
   int (*shut_down)() = nullptr;
   int (*count)(unsigned*) = nullptr;
@@ -33,6 +38,7 @@ struct GpuUsageReader::Library {
   int (*uuid)(Device, char*, unsigned) = nullptr;
   int (*utilization)(Device, unsigned*) = nullptr;
   int (*memory)(Device, unsigned long long*) = nullptr;
+  int (*memory_apart)(Device, MemoryApart*) = nullptr;
   int (*power)(Device, unsigned*) = nullptr;
   int (*power_limit)(Device, unsigned*) = nullptr;
   int (*energy)(Device, unsigned long long*) = nullptr;
@@ -53,6 +59,7 @@ struct GpuUsageReader::Library {
     find(shut_down, "nvmlShutdown");
     find(utilization, "nvmlDeviceGetUtilizationRates");
     find(memory, "nvmlDeviceGetMemoryInfo");
+    find(memory_apart, "nvmlDeviceGetMemoryInfo_v2");
     find(power, "nvmlDeviceGetPowerUsage");
     find(power_limit, "nvmlDeviceGetEnforcedPowerLimit");
     find(energy, "nvmlDeviceGetTotalEnergyConsumption");
@@ -86,7 +93,10 @@ std::vector<GpuUsage> GpuUsageReader::read() const {
     one.uuid = uuid;
     if (Utilization busy{}; library_->utilization != nullptr && library_->utilization(device, busy) == 0)
       one.utilization = busy[0] / 100.0;
-    if (Memory memory{}; library_->memory != nullptr && library_->memory(device, memory) == 0) {
+    if (Library::MemoryApart apart; library_->memory_apart != nullptr && library_->memory_apart(device, &apart) == 0) {
+      one.memory_total = static_cast<double>(apart.total);
+      one.memory_used = static_cast<double>(apart.used);
+    } else if (Memory memory{}; library_->memory != nullptr && library_->memory(device, memory) == 0) {
       one.memory_total = static_cast<double>(memory[0]);
       one.memory_used = static_cast<double>(memory[2]);
     }

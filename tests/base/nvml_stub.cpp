@@ -29,6 +29,16 @@ int nvmlDeviceGetMemoryInfo(void*, unsigned long long* memory) {
   memory[0] = 1000, memory[1] = 400, memory[2] = 600;
   return 0;
 }
+struct MemoryWithReserve {
+  unsigned version;
+  unsigned long long total, reserved, free, used;
+};
+int nvmlDeviceGetMemoryInfo_v2(void* device, MemoryWithReserve* memory) {
+  constexpr int kVersionMismatch = 25, kNotSupported = 3;
+  if (memory->version != 0x2000028) return kVersionMismatch;  // as the header of the real one has it
+  memory->total = 1000, memory->reserved = 150, memory->free = 400, memory->used = 450;
+  return reinterpret_cast<uintptr_t>(device) == 1 ? 0 : kNotSupported;
+}
 int nvmlDeviceGetPowerUsage(void* device, unsigned* milliwatts) {
   constexpr int kNotSupported = 3;
   *milliwatts = 123'000;
