@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import struct
+import time
 import zlib
 
 from models import TYPES
@@ -237,12 +238,22 @@ def repository():
     yield "unload what was sent", unload("spare")
     for model in ["broken_text", "broken_type", "broken_dims", "broken_name", "broken_empty", "broken_versions", "broken_delay"]:
         yield f"load of {model}", load(model)
-    yield "index after failures", lambda http: without_broken(http("POST", index))
+    yield "index after failures", lambda http: without_broken(settled(lambda: http("POST", index)))
     yield "unload of an ensemble's model", unload("fp32")
     yield "ensemble without its model", infer("ensemble", one_input([1, 2], [1, 2], name="X"))
     yield "load of the ensemble brings its model", load("ensemble")
     yield "ensemble again", infer("ensemble", one_input([1, 2], [1, 2], name="X"))
     yield "unload with dependents", unload("ensemble", {"parameters": {"unload_dependents": True}})
+
+
+def settled(index):
+    """Unloading ends behind its answer, in both servers: the index once nothing is on its way."""
+    for _ in range(500):
+        answer = index()
+        if not any(entry.get("state") in ("LOADING", "UNLOADING") for entry in answer["body"]):
+            break
+        time.sleep(0.01)
+    return answer
 
 
 def without_broken(answer):
