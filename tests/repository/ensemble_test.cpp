@@ -357,10 +357,14 @@ TEST(DecoupledSteps, ThroughTheServer) {
 TEST(DecoupledSteps, AnEnsembleFollowsItsModels) {
   RepositoryHarness repository;
   repository.options.mode = ControlMode::explicit_;
-  repository.options.load_models = {"whole"};
+  repository.options.load_models = {"outer"};
   repository.model("many", identity("max_batch_size: 0"));
   repository.model("one", identity(""));
   repository.model("whole", kStream);
+  std::string around = kStream;  // an ensemble of an ensemble
+  around.replace(around.find("many"), 4, "whole");
+  around.replace(around.find("IN"), 2, "X").replace(around.find("OUT"), 3, "Y");
+  repository.model("outer", around);
   ASSERT_TRUE(repository.start().ok());
   const auto decoupled = [&] { return (*repository.core.tensor_backend("whole", -1))->tensor_model()->decoupled; };
   EXPECT_FALSE(decoupled());
@@ -372,12 +376,20 @@ TEST(DecoupledSteps, AnEnsembleFollowsItsModels) {
   for (size_t at; (at = config.find("FP32")) != std::string::npos;) config.replace(at, 4, "INT8");
   repository.model("many", config);
   ASSERT_TRUE(repository.core.load("many", {}).ok());
-  EXPECT_FALSE(repository.core.model_ready("whole", -1));
-  EXPECT_FALSE(repository.infer("whole", floats({1, 2}, "X")).status.ok());
+  for (const char* ensemble : {"whole", "outer"}) {
+    EXPECT_FALSE(repository.core.model_ready(ensemble, -1)) << ensemble;
+    EXPECT_FALSE(repository.infer(ensemble, floats({1, 2}, "X")).status.ok()) << ensemble;
+  }
+  for (const IndexEntry& entry : repository.core.index(false))
+    if (entry.name == "whole")
+      EXPECT_EQ(
+          entry.reason,
+          "Invalid argument: ensemble tensor 'X': the ensemble's input gives FP32, input 'IN' of 'many' takes INT8");
   repository.model("many", identity("max_batch_size: 0"));
   ASSERT_TRUE(repository.core.load("many", {}).ok());
   EXPECT_FALSE(decoupled());
-  EXPECT_TRUE(repository.infer("whole", floats({1, 2}, "X")).status.ok());
+  for (const char* ensemble : {"whole", "outer"})
+    EXPECT_TRUE(repository.infer(ensemble, floats({1, 2}, "X")).status.ok()) << ensemble;
 }
 
 TEST(DecoupledSteps, DoNotGoWithACache) {

@@ -141,20 +141,19 @@ std::vector<std::string> ModelManager::parts_of(const inference::ModelConfig& co
   return out;
 }
 
-Status ModelManager::fail_load(const std::string& model, int64_t version, const Status& reason) {
+// `keep`: what serves goes on serving.
+Status ModelManager::fail_load(const std::string& model, int64_t version, const Status& reason, bool keep) {
   const Status failed(StatusCode::invalid,
                       fmt::format("load failed for model '{}': version {} is at UNAVAILABLE state: {}: {};\n", model,
                                   std::max<int64_t>(version, 1), code_text(reason.code()), reason.message()));
   const auto snapshot = core_.repository().snapshot();
-  const ServedModel* served = snapshot->find(model);
-  const bool serving =
-      served != nullptr && std::any_of(served->versions.begin(), served->versions.end(),
-                                       [](const ServedVersion& one) { return one.state == ModelState::ready; });
-  if (!serving)
-    core_.repository().replace(model, {{.number = std::max<int64_t>(version, 1),
-                                        .state = ModelState::failed,
-                                        .reason = fmt::format("{}: {}", code_text(reason.code()), reason.message()),
-                                        .backend = nullptr}});
+  if (keep && serves(*snapshot, model)) return failed;
+  core_.repository().replace(model, {{.number = std::max<int64_t>(version, 1),
+                                      .state = ModelState::failed,
+                                      .reason = fmt::format("{}: {}", code_text(reason.code()), reason.message()),
+                                      .backend = nullptr}});
+  if (const ServedModel* served = snapshot->find(model))
+    retirement_->add(those_leaving(model, served->versions, {}, false));
   return failed;
 }
 
@@ -211,9 +210,7 @@ Status ModelManager::load_model(const std::string& model, const LoadOverrides& o
       return fail_load(
           model, 1, Status(StatusCode::invalid, fmt::format("the ensemble contains itself through {}", quoted(part))));
     }
-    const auto snapshot = core_.repository().snapshot();
-    const ServedModel* served = snapshot->find(part);
-    if (served != nullptr && served->current() != nullptr && served->current()->state == ModelState::ready) continue;
+    if (serves(*core_.repository().snapshot(), part)) continue;
     if (const Status status = load_model(part, {}, false, above); !status.ok()) {
       forget_files();
       return fail_load(model, 1,
@@ -265,34 +262,24 @@ void ModelManager::renew_ensembles(const std::string& model) {
       const Result<RepositoryLayout> layout = scan_repositories(options_.repositories);
       if (!config || !layout.ok() || !layout->models.contains(ensemble)) continue;
       const fs::path directory = state->files.empty() ? layout->models.at(ensemble) : state->files / ensemble;
-      const Status status = load_locked(ensemble, *state, directory, *config);
-      if (!status.ok()) {
+      if (const Status status = load_locked(ensemble, *state, directory, *config, false); !status.ok()) {
         log::error("an ensemble does not fit its models any more", {{"model", ensemble}, {"reason", status.message()}});
-        const auto snapshot = core_.repository().snapshot();
-        const std::vector<ServedVersion>& before = snapshot->find(ensemble)->versions;
-        std::vector<ServedVersion> after;
-        for (const ServedVersion& version : before)
-          after.push_back(
-              {.number = version.number, .state = ModelState::failed, .reason = status.message(), .backend = nullptr});
-        core_.repository().replace(ensemble, std::move(after));
         state->fingerprint.reset();
-        retirement_->add(those_leaving(ensemble, before, {}, false));
-        continue;
       }
     }
-    renew_ensembles(ensemble);
+    renew_ensembles(ensemble);  // also of one that failed: those above it cannot serve without it
   }
 }
 
 Status ModelManager::load_locked(const std::string& model, Known& state, const fs::path& directory,
-                                 const inference::ModelConfig& config) {
+                                 const inference::ModelConfig& config, bool keep) {
   if (!serves(*core_.repository().snapshot(), model)) core_.repository().replace(model, {ServedVersion{}});
   const auto shared = std::make_shared<const inference::ModelConfig>(config);
   int64_t version = 0;
   Result<std::vector<ServedVersion>> versions = load_versions(directory, shared, options_.loader, version);
   for (int retry = 0; retry < options_.load_retries && !versions.ok(); ++retry)
     versions = load_versions(directory, shared, options_.loader, version);
-  if (!versions.ok()) return fail_load(model, version, versions.status());
+  if (!versions.ok()) return fail_load(model, version, versions.status(), keep);
 
   const auto snapshot = core_.repository().snapshot();
   const ServedModel* served = snapshot->find(model);

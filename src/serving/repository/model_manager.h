@@ -53,13 +53,13 @@ class ModelManager : public ModelControl {
   Status load_model(const std::string& model, const LoadOverrides& overrides, bool asked_for,
                     std::vector<std::string> above);
   Status load_locked(const std::string& model, Known& state, const std::filesystem::path& directory,
-                     const inference::ModelConfig& config);
+                     const inference::ModelConfig& config, bool keep = true);
   Status adapt_locked(const std::string& model, Known& state, const std::filesystem::path& directory,
                       const inference::ModelConfig& config);
   void put(const std::string& model, Known& state, std::vector<ServedVersion> versions,
            std::shared_ptr<const inference::ModelConfig> config, std::vector<Retirement::Leaving> leaving);
   void renew_ensembles(const std::string& model);
-  Status fail_load(const std::string& model, int64_t version, const Status& reason);
+  Status fail_load(const std::string& model, int64_t version, const Status& reason, bool keep = true);
   void unload_model(const std::string& model);
   std::vector<std::string> ensembles_using(const std::string& model);
   std::vector<std::string> parts_of(const inference::ModelConfig& config) const;
