@@ -21,6 +21,7 @@ using std::chrono::milliseconds;
 int64_t millis(Clock::duration duration) {
   return duration_cast<milliseconds>(duration).count();
 }
+
 // What the answer cost, for clients (x-*) and for browsers' developer tools (Server-Timing).
 void add_usage_headers(Headers& headers, const Usage& usage) {
   const auto add = [&](const char* name, std::string value) { headers.emplace_back(name, std::move(value)); };

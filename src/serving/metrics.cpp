@@ -10,7 +10,7 @@
 #include <model_config.pb.h>
 
 #include <fstream>
-#include <map>
+#include <tuple>
 
 #include "base/version.h"
 #include "serving/metrics/machine_gauges.h"
@@ -217,8 +217,8 @@ std::string Metrics::text(const RepositorySnapshot& snapshot) {
           .Set(version != nullptr && name(version->state) == name(state) ? 1 : 0);
     if (version == nullptr || !version->backend) continue;
     f.with_model(CountedModel::of(*version->backend, version->number), [](Families::OfModel&) {});  // begins at 0
-    if (!version->backend->info().text) continue;
     const BackendInfo& info = version->backend->info();
+    if (!info.text) continue;
     const EngineStats stats = version->backend->stats();
     f.load_seconds.Add({{"model", model.id}}).Set(info.load_seconds);
     f.memory.Add({{"model", model.id}, {"device", info.on_gpu ? "gpu" : "cpu"}})

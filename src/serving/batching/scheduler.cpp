@@ -69,13 +69,6 @@ class Matcher {
   bool optional_ = false;
 };
 
-uint64_t handle_of(std::unique_ptr<TensorJob> job) {
-  return reinterpret_cast<uintptr_t>(job.release());
-}
-std::unique_ptr<TensorJob> job_of(uint64_t handle) {
-  return std::unique_ptr<TensorJob>(reinterpret_cast<TensorJob*>(handle));
-}
-
 void refuse(std::vector<DynamicBatcher::Refused> refused) {
   for (DynamicBatcher::Refused& one : refused) job_of(one.handle)->fail(std::move(one.status));
 }
@@ -133,12 +126,12 @@ class BatchScheduler : public Scheduler {
       lock.unlock();
       return job->fail(Status(StatusCode::unavailable, "the model is being unloaded"));
     }
-    item.handle = reinterpret_cast<uintptr_t>(job.get());
+    item.handle = handle_of(*job);
     if (Status full = batcher_.push(std::move(item), now); !full.ok()) {
       lock.unlock();
       return job->fail(std::move(full));
     }
-    handle_of(std::move(job));  // the batcher's now
+    (void)job.release();  // the batcher's now
     if (quick_ && free_ > 0) return run_here(lock);
     const bool taken = quick_;  // every instance is at work, and whoever works a quick one looks again at its end
     lock.unlock();

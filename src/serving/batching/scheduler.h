@@ -37,6 +37,14 @@ std::unique_ptr<Scheduler> make_batch_scheduler(const TensorModel& model, RunBat
 std::unique_ptr<Scheduler> make_sequence_scheduler(const TensorModel& model, RunBatch run,
                                                    std::shared_ptr<RateGate> gate);
 
+/// Batchers know a job by its handle, and own it from push until job_of.
+inline uint64_t handle_of(const TensorJob& job) {
+  return reinterpret_cast<uintptr_t>(&job);
+}
+inline std::unique_ptr<TensorJob> job_of(uint64_t handle) {
+  return std::unique_ptr<TensorJob>(reinterpret_cast<TensorJob*>(handle));
+}
+
 /// A batch of an instance that holds resources: returns when all of its jobs have ended.
 void run_to_the_end(const RunBatch& run, TensorJobs jobs);
 

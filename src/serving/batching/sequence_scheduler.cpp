@@ -151,7 +151,7 @@ class SequenceScheduler : public Scheduler {
           Status(StatusCode::invalid, "inference request to a model with sequence batching must have batch-size 1"));
     const auto* text = std::get_if<std::string>(&inference.sequence);
     SequenceBatcher::Item item{
-        .handle = reinterpret_cast<uintptr_t>(job.get()),
+        .handle = handle_of(*job),
         .sequence = key_of(inference.sequence),
         .shown = text != nullptr ? *text : std::to_string(std::get<uint64_t>(inference.sequence)),
         .start = inference.sequence_start,
@@ -176,10 +176,6 @@ class SequenceScheduler : public Scheduler {
   }
 
  private:
-  static std::unique_ptr<TensorJob> job_of(uint64_t handle) {
-    return std::unique_ptr<TensorJob>(reinterpret_cast<TensorJob*>(handle));
-  }
-
   void work(Instance& instance) {
     RateGate::Seat* seat = instance.seat.get();
     std::unique_lock lock(mutex_);

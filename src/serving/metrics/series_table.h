@@ -1,6 +1,7 @@
 #pragma once
 // Series looked up once or more a request: by many threads at once, and made where they are missing.
 
+#include <functional>
 #include <map>
 #include <mutex>
 #include <shared_mutex>
