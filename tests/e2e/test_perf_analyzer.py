@@ -19,9 +19,11 @@ max_batch_size: 8
 input [ { name: "IN" data_type: TYPE_FP32 dims: [ 4 ] } ]
 output [ { name: "OUT" data_type: TYPE_FP32 dims: [ 4 ] } ]
 """
-# Short windows that any spread satisfies (-s): this is about counts, not about speed. Three must follow each other in which
-# something ended; a busy machine may leave one empty, so there are more to try (-r).
-WINDOWS = ["-p", "300", "-s", "900", "-r", "12"]
+# Short windows that any spread satisfies (-s, of the largest to the smallest: one stall makes a mean a hundred times as long):
+# this is about counts, not about speed. Three must follow each other in which something ended; a busy machine may leave one
+# empty, so there are more to try (-r).
+WINDOWS = ["-p", "300", "-s", "1000000", "-r", "12"]
+OWN_PACE = "[WARNING] Perf Analyzer was not able to keep up with the desired request rate."
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ def perf_analyzer(server, name, protocol, *flags):
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120, env=environ)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
-    assert not re.search("fail|error|warning", said, re.IGNORECASE), said
+    assert not re.search("fail|error|warning", said.replace(OWN_PACE, ""), re.IGNORECASE), said
     number = lambda what: int(re.search(rf"{what}: (\d+)", said).group(1))
     # Its last windows are a part of all that it asked.
     ours = successes(server, name) - before
