@@ -1,9 +1,13 @@
 """The real perf_analyzer drives the server: it must end well, see no error, and count what our statistics count."""
 
+import contextlib
+import fcntl
 import json
 import os
 import re
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 import requests
@@ -46,13 +50,25 @@ def successes(server, name):
     return answer["inference_stats"]["success"]["count"]
 
 
+@contextlib.contextmanager
+def alone(flags):
+    """perf_analyzer calls its shared memory the same each time (/IN_0_0): two of them on one machine take it from each other."""
+    if "--shared-memory" not in flags:
+        yield
+        return
+    with open(Path(tempfile.gettempdir()) / "inazuma-perf-analyzer.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def perf_analyzer(server, name, protocol, *flags):
     """The report's lines as numbers."""
     address = grpc_address(server) if protocol == "grpc" else server.url.removeprefix("http://")
     environ = {**environment(), "LD_LIBRARY_PATH": str(FOLDER / "nvidia/cuda_runtime/lib")}
     command = [FOLDER / "bin/perf_analyzer", "-m", name, "-i", protocol, "-u", address, *WINDOWS, *flags]
     before = successes(server, name)
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120, env=environ)
+    with alone(flags):
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120, env=environ)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     assert not re.search("fail|error|warning", said.replace(OWN_PACE, ""), re.IGNORECASE), said
