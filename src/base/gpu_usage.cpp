@@ -38,7 +38,7 @@ struct GpuUsageReader::Library {
   int (*uuid)(Device, char*, unsigned) = nullptr;
   int (*utilization)(Device, unsigned*) = nullptr;
   int (*memory)(Device, unsigned long long*) = nullptr;
-  int (*memory_apart)(Device, MemoryApart*) = nullptr;
+  int (*memory_apart)(Device, void*) = nullptr;  // of MemoryApart
   int (*power)(Device, unsigned*) = nullptr;
   int (*power_limit)(Device, unsigned*) = nullptr;
   int (*energy)(Device, unsigned long long*) = nullptr;

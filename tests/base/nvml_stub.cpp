@@ -33,7 +33,8 @@ struct MemoryWithReserve {
   unsigned version;
   unsigned long long total, reserved, free, used;
 };
-int nvmlDeviceGetMemoryInfo_v2(void* device, MemoryWithReserve* memory) {
+int nvmlDeviceGetMemoryInfo_v2(void* device, void* out) {
+  auto* memory = static_cast<MemoryWithReserve*>(out);
   constexpr int kVersionMismatch = 25, kNotSupported = 3;
   if (memory->version != 0x2000028) return kVersionMismatch;  // as the header of the real one has it
   memory->total = 1000, memory->reserved = 150, memory->free = 400, memory->used = 450;
